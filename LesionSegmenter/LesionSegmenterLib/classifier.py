@@ -1,0 +1,107 @@
+"""The cascade's second stage: a small network that types each lesion from its features (Llambias et al.)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from .errors import BundleError, InputError
+from .features import FEATURE_NAMES
+from .labels import LesionType
+
+TYPES = (LesionType.WMH, LesionType.STROKE, LesionType.MS)  # the order of the outputs
+_SKEWED = torch.tensor([name.endswith(("_mm3", "_mm2", "_mm")) for name in FEATURE_NAMES])
+
+
+class CascadeClassifier(nn.Module):
+    """Eleven features to three types: 11 -> 400 -> 400 -> 3, ReLU; 166,403 parameters.
+
+    Volume, area and lengths are taken as log(1 + x), since they span orders of magnitude; then every feature
+    is standardised with the training set's mean and standard deviation, which are stored with the weights.
+    """
+
+    mean: torch.Tensor
+    sd: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(len(FEATURE_NAMES), 400),
+            nn.ReLU(),
+            nn.Linear(400, 400),
+            nn.ReLU(),
+            nn.Linear(400, len(TYPES)),
+        )
+        self.register_buffer("mean", torch.zeros(len(FEATURE_NAMES)))
+        self.register_buffer("sd", torch.ones(len(FEATURE_NAMES)))
+        self.metadata: dict[str, str] = {}
+
+    def fit_standardisation(self, features: torch.Tensor) -> None:
+        """Set mean and standard deviation from training features (n, 11); a constant feature keeps sd 1."""
+        transformed = _log_skewed(features)
+        sd = transformed.std(dim=0, correction=0)
+        self.mean.copy_(transformed.mean(dim=0))
+        self.sd.copy_(torch.where(sd > 0, sd, 1.0))
+
+    def standardise(self, features: torch.Tensor) -> torch.Tensor:
+        """Raw features (n, 11) to what the layers see."""
+        return (_log_skewed(features) - self.mean) / self.sd
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Logits (n, 3) of raw features (n, 11)."""
+        return self.layers(self.standardise(features))
+
+    @torch.inference_mode()
+    def classify(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Probabilities (n, 3), ordered WMH, stroke, MS, of features (n, 11) from ``lesion_features``.
+
+        Raises InputError when a feature is not finite or the array is not (n, 11).
+        """
+        array = np.asarray(features, dtype=np.float32)
+        if array.ndim != 2 or array.shape[1] != len(FEATURE_NAMES) or not np.isfinite(array).all():
+            raise InputError(f"lesion features must be finite, (n, {len(FEATURE_NAMES)}); got {array.shape}")
+        logits = self(torch.from_numpy(array).to(self.mean.device))
+        return logits.double().softmax(dim=1).cpu().numpy()
+
+    def save(self, path: str | Path, metadata: Mapping[str, str]) -> None:
+        """Write weights, standardisation and metadata as safetensors; the same ones give the same bytes."""
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        save_file(tensors, path, metadata=dict(metadata) or None)
+
+    @classmethod
+    def load(cls, path: str | Path) -> CascadeClassifier:
+        """A classifier on the CPU, ready to classify, its metadata in ``metadata``.
+
+        Raises BundleError when the file is missing, cut short, or holds another network.
+        """
+        model = cls()
+        try:
+            with safe_open(path, framework="pt") as file:
+                model.metadata = file.metadata() or {}
+                model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+        except (OSError, SafetensorError, RuntimeError) as error:
+            todo = "Install the model bundle again"
+            raise BundleError("cannot be read as weights of the lesion classifier", path, todo) from error
+        return model.eval()
+
+
+def scan_type(types: NDArray[np.integer], volumes_mm3: NDArray[np.floating]) -> LesionType | None:
+    """The scan's type: the one whose lesions (n,) have the largest volume together; None without lesions.
+
+    Of equal volumes, the smallest label value.
+    """
+    if len(types) == 0:
+        return None
+    totals = {kind: float(volumes_mm3[types == kind].sum()) for kind in LesionType}
+    return max(totals, key=lambda kind: totals[kind])
+
+
+def _log_skewed(features: torch.Tensor) -> torch.Tensor:
+    return torch.where(_SKEWED.to(features.device), features.clamp(min=0).log1p(), features)

@@ -1,0 +1,145 @@
+"""From a canonical FLAIR to the network's working grid and intensities, and back again.
+
+The same code prepares training cases and new ones. A volume is cropped to the head or brain, resampled to
+1 mm in plane, and its intensities are centred on the median of the deep foreground (at least 15 mm inside
+the surface, so that scalp and skull weigh as little in a whole head as in a stripped brain) and divided by
+1.4826 times the median absolute deviation there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from ..errors import InputError
+from .resample import resample
+
+IN_PLANE_MM = 1.0
+ISOTROPIC_BELOW_MM = 1.5  # thinner slices are resampled to 1 mm and read in all three planes
+DEEP_MM = 15.0
+CLIP = (-4.0, 10.0)
+_COARSE_MM = 4.0
+_MARGIN_MM = 6.0
+
+
+@dataclass(frozen=True)
+class WorkingGrid:
+    """Where the network works: a box of the canonical image on a grid of its own.
+
+    ``box`` holds (start, stop) per canonical axis; ``shape`` is the working grid over that box;
+    ``spacing`` its voxel sides in mm; ``slice_axis`` the axis across the slices.
+    """
+
+    image_shape: tuple[int, int, int]
+    box: tuple[tuple[int, int], ...]
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    slice_axis: int
+
+    @property
+    def isotropic(self) -> bool:
+        """Whether the three planes look alike, so that each can be predicted and averaged."""
+        return max(self.spacing) < ISOTROPIC_BELOW_MM
+
+    def gather(self, array: np.ndarray) -> np.ndarray:
+        """A canonical array (image_shape) on the working grid, float32."""
+        return resample(array[tuple(slice(*side) for side in self.box)], self.shape)
+
+    def scatter(self, working: np.ndarray) -> np.ndarray:
+        """A working array back on the canonical grid, float32, 0 outside the box."""
+        full = np.zeros(self.image_shape, np.float32)
+        full[tuple(slice(*side) for side in self.box)] = resample(
+            working, tuple(stop - start for start, stop in self.box)
+        )
+        return full
+
+
+def foreground(array: np.ndarray, spacing: tuple[float, ...]) -> tuple[np.ndarray, tuple[int, ...]]:
+    """The head or brain on a coarse grid of about 4 mm: (mask, voxels averaged per axis).
+
+    A coarse voxel belongs to it if it is brighter than 8% of the range up to the 99th percentile; the
+    largest connected piece is kept and its holes are filled.
+    """
+    factors = tuple(max(1, min(round(_COARSE_MM / s), n)) for s, n in zip(spacing, array.shape, strict=True))
+    coarse_shape = tuple(-(-n // f) for n, f in zip(array.shape, factors, strict=True))
+    padded = np.pad(
+        array, [(0, c * f - n) for c, f, n in zip(coarse_shape, factors, array.shape, strict=True)], mode="edge"
+    )
+    split = [size for c, f in zip(coarse_shape, factors, strict=True) for size in (c, f)]
+    coarse = padded.reshape(split).mean(axis=(1, 3, 5))
+    low, high = np.percentile(array[::2, ::2], (1, 99))
+    mask = coarse > low + 0.08 * (high - low)
+    labels, count = ndimage.label(mask)
+    if count == 0:
+        raise InputError("no head or brain stands out from the background", todo="Check that it is a FLAIR volume")
+    mask = labels == np.bincount(labels.ravel())[1:].argmax() + 1
+    # Closed slice by slice along each axis: the ventricles and sinuses of a head cut off below are open in 3D.
+    for axis in range(3):
+        for index in range(mask.shape[axis]):
+            plane = [slice(None)] * 3
+            plane[axis] = index  # type: ignore[call-overload]
+            mask[tuple(plane)] = ndimage.binary_fill_holes(mask[tuple(plane)])
+    return mask, factors
+
+
+def intensity_scale(
+    array: np.ndarray, spacing: tuple[float, ...], mask: np.ndarray, factors: tuple[int, ...]
+) -> tuple[float, float]:
+    """(median, 1.4826 * median absolute deviation) of the deep foreground, in the image's units."""
+    sampling = [f * s for f, s in zip(factors, spacing, strict=True)]
+    depth = ndimage.distance_transform_edt(np.pad(mask, 1), sampling)[1:-1, 1:-1, 1:-1]
+    deep = depth >= min(DEEP_MM, 0.5 * depth.max())
+    fine = deep
+    for axis, (factor, size) in enumerate(zip(factors, array.shape, strict=True)):
+        fine = np.repeat(fine, factor, axis=axis).take(range(size), axis=axis)
+    values = array[fine]
+    values = values[:: max(1, values.size // 500_000)]
+    median = float(np.median(values))
+    scale = 1.4826 * float(np.median(np.abs(values - median)))
+    if scale <= 0:
+        scale = float(values.std())
+    if scale <= 0:
+        raise InputError("the brain has one constant intensity", todo="Check that it is a FLAIR volume")
+    return median, scale
+
+
+def working_grid(
+    shape: tuple[int, ...], spacing: tuple[float, ...], mask: np.ndarray, factors: tuple[int, ...]
+) -> WorkingGrid:
+    """The working grid of a canonical image whose coarse foreground is ``mask``."""
+    box = []
+    for axis in range(3):
+        inside = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+        margin = round(_MARGIN_MM / spacing[axis])
+        start = max(0, int(inside[0]) * factors[axis] - margin)
+        stop = min(shape[axis], (int(inside[-1]) + 1) * factors[axis] + margin)
+        box.append((start, stop))
+    thickest = max(spacing)
+    # Axial is the default; slices clearly thicker than the pixels decide otherwise.
+    clearly_thicker = thickest >= max(ISOTROPIC_BELOW_MM, 1.25 * spacing[2])
+    slice_axis = spacing.index(thickest) if clearly_thicker else 2
+    new_shape = []
+    for axis in range(3):
+        size = box[axis][1] - box[axis][0]
+        keep = axis == slice_axis and spacing[axis] >= ISOTROPIC_BELOW_MM
+        new_shape.append(size if keep else max(1, round(size * spacing[axis] / IN_PLANE_MM)))
+    new_spacing = tuple(
+        (stop - start) * spacing[axis] / new_shape[axis] for axis, (start, stop) in enumerate(box)
+    )
+    return WorkingGrid(tuple(shape), tuple(box), tuple(new_shape), new_spacing, slice_axis)  # type: ignore[arg-type]
+
+
+def prepare(array: np.ndarray, spacing: tuple[float, ...]) -> tuple[np.ndarray, WorkingGrid]:
+    """(working image float32, its grid) of a canonical (RAS axis order) FLAIR with ``spacing`` in mm.
+
+    Raises InputError where no head or brain can be told from the background.
+    """
+    mask, factors = foreground(array, spacing)
+    median, scale = intensity_scale(array, spacing, mask, factors)
+    grid = working_grid(array.shape, spacing, mask, factors)
+    working = grid.gather(array)
+    working -= median
+    working /= scale
+    return np.clip(working, *CLIP, out=working), grid

@@ -1,0 +1,20 @@
+"""From a lesion mask to lesion ids: connected components and the splitting of confluent lesions."""
+
+from .acls import acls, acls_conflunet
+from .components import Connectivity, label_components, renumber, split_disconnected, voxels_by_id
+from .methods import METHODS, split
+from .small import SmallLesionRule, drop_small
+
+__all__ = [
+    "METHODS",
+    "Connectivity",
+    "SmallLesionRule",
+    "acls",
+    "acls_conflunet",
+    "drop_small",
+    "label_components",
+    "renumber",
+    "split",
+    "split_disconnected",
+    "voxels_by_id",
+]

@@ -1,0 +1,133 @@
+"""The lesion classifier: its size, what it learns, and its file."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from lesion_training.cascade import MaskScan, ScanFeatures, fit, scanned_features, validate
+from LesionSegmenterLib.classifier import TYPES, CascadeClassifier, scan_type
+from LesionSegmenterLib.errors import BundleError, InputError
+from LesionSegmenterLib.labels import LesionType
+
+
+def some_features(n: int = 20) -> np.ndarray:
+    return np.random.default_rng(3).uniform(0, 2, (n, 11)) * ([1000, 500] + [1] * 6 + [10] * 3)
+
+
+def seeded_classifier() -> CascadeClassifier:
+    torch.manual_seed(0)
+    model = CascadeClassifier()
+    model.fit_standardisation(torch.tensor(some_features(), dtype=torch.float32))
+    return model.eval()
+
+
+def test_it_has_the_papers_number_of_parameters():
+    assert sum(p.numel() for p in CascadeClassifier().parameters()) == 166_403
+
+
+def test_probabilities_add_up_to_one_and_repeat_exactly():
+    model, features = seeded_classifier(), some_features()
+    probabilities = model.classify(features)
+    assert probabilities.shape == (20, 3)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    np.testing.assert_array_equal(model.classify(features), probabilities)
+
+
+def test_standardised_training_features_have_mean_0_and_sd_1():
+    model, features = seeded_classifier(), torch.tensor(some_features(), dtype=torch.float32)
+    standardised = model.standardise(features)
+    torch.testing.assert_close(standardised.mean(dim=0), torch.zeros(11), atol=1e-5, rtol=0)
+    torch.testing.assert_close(standardised.std(dim=0, correction=0), torch.ones(11), atol=1e-5, rtol=0)
+
+
+def test_a_constant_training_feature_stays_finite():
+    model = CascadeClassifier()
+    model.fit_standardisation(torch.ones(5, 11))
+    assert np.isfinite(model.classify(np.ones((2, 11)))).all()
+
+
+def test_a_saved_classifier_comes_back_the_same(tmp_path):
+    model = seeded_classifier()
+    model.save(tmp_path / "classifier.safetensors", {"seed": "0"})
+    loaded = CascadeClassifier.load(tmp_path / "classifier.safetensors")
+    assert loaded.metadata["seed"] == "0"
+    np.testing.assert_array_equal(loaded.classify(some_features()), model.classify(some_features()))
+
+
+def test_no_lesions_have_no_probabilities():
+    assert seeded_classifier().classify(np.zeros((0, 11))).shape == (0, 3)
+
+
+@pytest.mark.parametrize("features", [np.full((1, 11), np.nan), np.zeros((2, 10)), np.zeros(11)])
+def test_unusable_features_are_refused(features):
+    with pytest.raises(InputError):
+        seeded_classifier().classify(features)
+
+
+def test_a_missing_cut_or_foreign_file_is_refused(tmp_path):
+    path = tmp_path / "classifier.safetensors"
+    with pytest.raises(BundleError):
+        CascadeClassifier.load(path)
+    seeded_classifier().save(path, {})
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(BundleError):
+        CascadeClassifier.load(path)
+    from safetensors.torch import save_file
+
+    save_file({"layers.0.weight": torch.zeros(400, 12)}, path)
+    with pytest.raises(BundleError, match="classifier"):
+        CascadeClassifier.load(path)
+
+
+def test_the_scan_has_the_type_of_the_largest_volume_not_of_the_most_lesions():
+    types = np.array([LesionType.MS, LesionType.MS, LesionType.STROKE])
+    assert scan_type(types, np.array([1.0, 2.0, 4.0])) is LesionType.STROKE
+    assert scan_type(types, np.array([2.0, 3.0, 4.0])) is LesionType.MS
+    assert scan_type(np.array([]), np.array([])) is None
+
+
+def typed_scans(seed: int) -> list[ScanFeatures]:
+    """Scans whose lesions' volume tells the type: small, middling and large."""
+    rng = np.random.default_rng(seed)
+    scans = []
+    for size, kind in enumerate(TYPES):
+        for index in range(4):
+            features = rng.uniform(0, 1, (5, 11))
+            features[:, 0] = 10.0 ** (size + 1) * rng.uniform(1, 2, 5)
+            scans.append(ScanFeatures(kind, f"{kind}{index}", features))
+    return scans
+
+
+def test_training_learns_what_tells_the_types_apart_and_repeats_exactly():
+    models = [fit(typed_scans(0), np.random.default_rng(1), seed=2) for _ in range(2)]
+    scores = validate(models[0], typed_scans(1))
+    assert scores["lesion_balanced_accuracy"] > 0.95
+    assert scores["scan_confusion"] == [[4, 0, 0], [0, 4, 0], [0, 0, 4]]
+    features = typed_scans(3)[0].features
+    np.testing.assert_array_equal(models[0].classify(features), models[1].classify(features))
+
+
+def test_training_without_one_of_the_types_is_refused():
+    scans = [scan for scan in typed_scans(0) if scan.type is not LesionType.MS]
+    with pytest.raises(InputError):
+        fit(scans, np.random.default_rng(0), seed=0)
+
+
+def test_a_lesion_keeps_its_size_and_place_on_the_grids_of_training():
+    mask = np.zeros((30, 30, 30), dtype=bool)
+    mask[5:25, 5:25, 5:25] = True
+    affine = np.eye(4)
+    affine[:3, 3] = [10, -15, 5]  # centre of the lesion: (24.5, -0.5, 19.5)
+    corners = np.array(list(itertools.product((-70, 70), (-90, 90), (-60, 60))), dtype=float)
+    rng = np.random.default_rng(0)
+    for _ in range(8):
+        features = scanned_features(MaskScan(LesionType.STROKE, "cube", mask, affine), corners, rng)
+        # Heads are 0.76 to 1.1 times the template, and edges move by a voxel of up to 8 mm.
+        assert 0.25 * 8000 < features[:, 0].sum() < 2 * 8000
+        largest = features[features[:, 0].argmax()]
+        np.testing.assert_allclose(
+            largest[2:5], (np.array([24.5, -0.5, 19.5]) / [140, 180, 120]) + 0.5, atol=0.15
+        )

@@ -1,0 +1,1 @@
+"""Training of LesionSegmenter models: data, synthesis, recipes, trainer and evaluation."""

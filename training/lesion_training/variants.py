@@ -1,0 +1,256 @@
+"""New training cases from few: lesions of all types painted into real and synthetic heads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from LesionSegmenterLib.engine.preprocessing import prepare
+from LesionSegmenterLib.engine.resample import resample
+from LesionSegmenterLib.synthesis.anatomy import Anatomy, load_anatomy
+from LesionSegmenterLib.synthesis.head import add_noise, deform, synthetic_head
+from LesionSegmenterLib.synthesis.painting import paint, soft_mask
+from scipy import ndimage
+
+from .banks import MaskBank
+from .cases import BACKGROUND, DOUBTFUL, IGNORE, STROKE, WHITE_MATTER_LESION, PreparedCase
+from .wmh_masks import wmh_mask
+
+NORMAL, FLUID = 0.0, -3.0  # typical normalised intensities of brain tissue and of fluid
+_PROGRAMMES = {"ms": 0.35, "wmh": 0.3, "stroke": 0.2, "wmh and stroke": 0.15}
+
+
+@dataclass(frozen=True)
+class Banks:
+    """The mask banks that lesions are taken from."""
+
+    ms: MaskBank
+    acute: MaskBank
+    chronic: MaskBank
+
+    @classmethod
+    def open(cls, folder: Path) -> Banks:
+        """The banks of the data folder ``folder/lesion_banks``."""
+        banks = folder / "lesion_banks"
+        return cls(
+            MaskBank(banks / "ms_components_lesionsimulator_mni.npz"),
+            MaskBank(banks / "stroke_acute_soop_mni.npz"),
+            MaskBank(banks / "stroke_chronic_lesymap_mni.npz"),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """Where MNI space lies in a case: fine voxel = scale * MNI mm + offset, an axis at a time.
+
+    The fine grid is the case's own with its slices cut into pieces of about 1 mm, ``per_slice`` of them.
+    """
+
+    scale: np.ndarray
+    offset: np.ndarray
+    fine_shape: tuple[int, int, int]
+    ventricles: np.ndarray
+    white: np.ndarray
+
+
+def place(case: PreparedCase, anatomy: Anatomy) -> Placement:
+    """Lay the atlas over a case by the bounding box of its brain, and find the case's own ventricles."""
+    fine_shape = tuple(round(n * s) for n, s in zip(case.image.shape, case.spacing, strict=True))
+    fine = resample(case.image, fine_shape)  # type: ignore[arg-type]
+    tissue = fine > -2
+    low, high = np.empty(3), np.empty(3)
+    for axis in range(3):
+        share = tissue.mean(axis=tuple(a for a in range(3) if a != axis))
+        inside = np.flatnonzero(share > 0.04)
+        low[axis], high[axis] = inside[0], inside[-1] + 1
+    if case.whole_head:  # scalp and skull: about 13 mm a side
+        low[:2] += 13
+        high -= 13
+    brain = np.argwhere(anatomy.brain[::2, ::2, ::2] > 0.5) * 2
+    first, last = brain.min(0), brain.max(0) + 2
+    scale = (high - low) / (last - first)
+    # The head may be cut off below: its height follows from the other two, counted from the vertex.
+    scale[2] = scale[:2].mean()
+    low[2] = high[2] - scale[2] * (last[2] - first[2])
+    offset = low - scale * (first + anatomy.affine[:3, 3])
+    atlas_offset = -(offset + scale * anatomy.affine[:3, 3]) / scale
+    ventricles, white = (
+        ndimage.affine_transform(m.astype(np.float32), 1 / scale, atlas_offset, fine_shape, order=1)
+        for m in (anatomy.ventricles, anatomy.white)
+    )
+    if case.ventricles is not None:
+        own = resample(case.ventricles.astype(np.float32), fine_shape) > 0.5  # type: ignore[arg-type]
+    else:
+        near = ndimage.distance_transform_edt(ventricles < 0.5) < 7
+        own = ndimage.binary_opening((fine < -1.2) & near)
+    if own.sum() < 0.25 * (ventricles > 0.5).sum():
+        own = ventricles > 0.5
+    return Placement(scale, offset, fine_shape, own, (white > 0.4) & (fine > -1.2) & ~own)  # type: ignore[arg-type]
+
+
+class Painter:
+    """Paints lesions into a copy of one case."""
+
+    def __init__(self, case: PreparedCase, placement: Placement, rng: np.random.Generator):
+        self.placement, self.rng = placement, rng
+        self.spacing = case.spacing
+        self.image, self.target = case.image.copy(), case.target.copy()
+        # Fine voxels a voxel of the case, along each axis.
+        self.per_voxel = np.array(placement.fine_shape) / np.array(case.image.shape)
+        self.texture = rng.uniform(0.05, 0.3)
+        self.replace = rng.uniform(0, 1)
+        self.blur = rng.uniform(0.35, 0.9)
+
+    def paint_fine(self, mask: np.ndarray, start: np.ndarray, contrast: float, target: int) -> None:
+        """Paint a mask given on the fine grid whose first voxel lies at ``start`` there."""
+        stop = np.minimum(start + mask.shape, self.placement.fine_shape)
+        begin = np.maximum(start, 0)
+        if (stop <= begin).any():
+            return
+        low = np.maximum(np.floor(begin / self.per_voxel).astype(int) - 2, 0)
+        high = np.minimum(np.ceil(stop / self.per_voxel).astype(int) + 2, self.image.shape)
+        fine_low = np.round(low * self.per_voxel).astype(int)
+        fine_high = np.round(high * self.per_voxel).astype(int)
+        box = np.zeros(fine_high - fine_low, bool)
+        inner = tuple(slice(b - f, e - f) for b, e, f in zip(begin, stop, fine_low, strict=True))
+        box[inner] = mask[tuple(slice(b - s, e - s) for b, e, s in zip(begin, stop, start, strict=True))]
+        soft = resample(soft_mask(box, (self.blur,) * 3), tuple(high - low))
+        where = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        painted = paint(
+            self.image[where],
+            soft,
+            contrast,
+            self.rng,
+            normal=NORMAL,
+            fluid=FLUID,
+            texture=self.texture,
+            replace=self.replace,
+        )
+        labels = self.target[where]
+        free = (labels == BACKGROUND) | (labels == DOUBTFUL) | (labels == IGNORE)
+        labels[free & (painted > 0.5)] = target
+        # A voxel that the lesion touches without filling it belongs to neither side for certain.
+        labels[(labels == BACKGROUND) & (painted > 0.3)] = DOUBTFUL
+
+    def paint_bank_mask(self, bank: MaskBank, contrast: float, target: int, *, jitter_mm: float, size: float) -> bool:
+        """Paint a random mask of a bank near its own place in MNI space, turned, scaled and maybe mirrored.
+
+        Returns whether it found tissue to lie in.
+        """
+        rng = self.rng
+        mask, affine = bank.mask(int(rng.integers(len(bank))))
+        centre = affine[:3, :3] @ ((np.array(mask.shape) - 1) / 2) + affine[:3, 3]
+        mirror = rng.random() < 0.5
+        where = centre * (-1 if mirror else 1, 1, 1) + rng.normal(0, jitter_mm, 3)
+        turn = _small_rotation(rng)
+        if mirror:
+            turn = turn @ np.diag((-1.0, 1.0, 1.0))
+        forward = np.diag(self.placement.scale * size) @ turn @ affine[:3, :3]  # bank voxel -> fine voxel
+        at = self.placement.scale * where + self.placement.offset
+        half = np.abs(forward) @ (np.array(mask.shape) / 2) + 1
+        start = np.floor(at - half).astype(int)
+        shape = tuple(np.ceil(2 * half + 1).astype(int))
+        if np.prod(shape) > 12e6:  # larger than a hemisphere
+            return False
+        inverse = np.linalg.inv(forward)
+        shift = (np.array(mask.shape) - 1) / 2 - inverse @ (at - start)
+        turned = ndimage.affine_transform(mask.astype(np.float32), inverse, shift, shape, order=1) > 0.5
+        if not self._lies_in_tissue(start, turned):
+            return False
+        self.paint_fine(turned, start, contrast, target)
+        return True
+
+    def _lies_in_tissue(self, start: np.ndarray, mask: np.ndarray) -> bool:
+        """Whether half of the mask lies on brain tissue that is neither fluid nor bright already."""
+        points = np.argwhere(mask)
+        if len(points) == 0:
+            return False
+        points = points[:: max(1, len(points) // 200)] + start
+        voxels = np.floor((points + 0.5) / self.per_voxel).astype(int)
+        inside = ((voxels >= 0) & (voxels < self.image.shape)).all(axis=1)
+        values = self.image[tuple(voxels[inside].T)]
+        return bool(((values > -1.5) & (values < 2.5)).sum() > 0.5 * len(points))
+
+    def paint_ms(self, bank: MaskBank) -> None:
+        base = _contrast(self.rng)
+        wanted = round(np.exp(self.rng.uniform(np.log(3), np.log(60))))
+        for _ in range(3 * wanted):
+            wanted -= self.paint_bank_mask(
+                bank,
+                base * self.rng.uniform(0.6, 1.3),
+                WHITE_MATTER_LESION,
+                jitter_mm=5,
+                size=self.rng.uniform(0.6, 1.3),
+            )
+            if wanted <= 0:
+                break
+
+    def paint_wmh(self) -> None:
+        severity = float(self.rng.uniform(0.3, 3))
+        mask, _ = wmh_mask(self.placement.ventricles, self.placement.white, (1.0, 1.0, 1.0), self.rng, severity)
+        self.paint_fine(mask, np.zeros(3, int), _contrast(self.rng), WHITE_MATTER_LESION)
+
+    def paint_stroke(self, banks: Banks) -> None:
+        bank = banks.acute if self.rng.random() < 0.8 else banks.chronic
+        contrast = float(np.exp(self.rng.uniform(np.log(0.6), np.log(4))))
+        wanted = 1 + int(self.rng.random() < 0.3)
+        for _ in range(10):
+            size = self.rng.uniform(0.7, 1.05)
+            wanted -= self.paint_bank_mask(bank, contrast, STROKE, jitter_mm=4, size=size)
+            if wanted <= 0:
+                break
+
+    def paint_programme(self, banks: Banks) -> None:
+        """Paint one person's lesions: multiple sclerosis, small vessel disease, stroke, or the latter two."""
+        programme = self.rng.choice(list(_PROGRAMMES), p=list(_PROGRAMMES.values()))
+        if programme == "ms":
+            self.paint_ms(banks.ms)
+        if "wmh" in programme:
+            self.paint_wmh()
+        if "stroke" in programme:
+            self.paint_stroke(banks)
+
+
+def _contrast(rng: np.random.Generator) -> float:
+    return float(np.exp(rng.uniform(np.log(0.9), np.log(4.5))))
+
+
+def _small_rotation(rng: np.random.Generator, degrees: float = 20) -> np.ndarray:
+    from scipy.spatial.transform import Rotation
+
+    return Rotation.from_euler("xyz", rng.uniform(-degrees, degrees, 3), degrees=True).as_matrix()
+
+
+def painted_variant(case: PreparedCase, placement: Placement, banks: Banks, rng: np.random.Generator) -> PreparedCase:
+    """A copy of ``case`` with the lesions of one random programme painted in."""
+    painter = Painter(case, placement, rng)
+    painter.paint_programme(banks)
+    return replace(case, name=f"{case.name}+painted", image=painter.image, target=painter.target, ventricles=None)
+
+
+def synthetic_case(banks: Banks, rng: np.random.Generator, number: int) -> PreparedCase:
+    """A synthetic head, whole or stripped, with the lesions of one random programme."""
+    skull = bool(rng.random() < 0.6)
+    head = synthetic_head(deform(load_anatomy(), rng), rng, skull=skull)
+    flair = add_noise(head.flair, rng.uniform(1, 6), rng)
+    if not skull:
+        flair *= head.anatomy.brain > 0.5
+    image, grid = prepare(flair, (1.0, 1.0, 1.0))
+    case = PreparedCase(
+        f"synthetic-{number:03d}",
+        f"synthetic-{number:03d}",
+        image,
+        np.zeros(image.shape, np.uint8),
+        grid.spacing,
+        grid.slice_axis,
+        skull,
+        1.0,
+    )
+    # The head's own ventricles and white matter, exactly.
+    ventricles, white = (grid.gather(m.astype(np.float32)) for m in (head.anatomy.ventricles, head.anatomy.white))
+    corner = np.array([start for start, _ in grid.box])
+    placement = Placement(
+        np.ones(3), -(head.anatomy.affine[:3, 3] + corner), image.shape, ventricles > 0.5, (white > 0.5)
+    )
+    return painted_variant(case, placement, banks, rng)
