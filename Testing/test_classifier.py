@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+
 from lesion_training.cascade import MaskScan, ScanFeatures, fit, scanned_features, validate
 from LesionSegmenterLib.classifier import TYPES, CascadeClassifier, scan_type
 from LesionSegmenterLib.errors import BundleError, InputError
@@ -128,6 +129,5 @@ def test_a_lesion_keeps_its_size_and_place_on_the_grids_of_training():
         # Heads are 0.76 to 1.1 times the template, and edges move by a voxel of up to 8 mm.
         assert 0.25 * 8000 < features[:, 0].sum() < 2 * 8000
         largest = features[features[:, 0].argmax()]
-        np.testing.assert_allclose(
-            largest[2:5], (np.array([24.5, -0.5, 19.5]) / [140, 180, 120]) + 0.5, atol=0.15
-        )
+        # Along S the box's lower edge moves on purpose.
+        np.testing.assert_allclose(largest[2:4], [24.5 / 140 + 0.5, -0.5 / 180 + 0.5], atol=0.1)

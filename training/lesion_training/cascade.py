@@ -28,7 +28,7 @@ from .banks import MaskBank
 from .wmh_masks import mni_anatomy, wmh_mask
 
 HELD_OUT_PATIENTS = ("patient07", "patient19")  # of ms_whole_ljubljana; their real masks are reported on
-_DRAWS = {"ms_patient": 4, "ms_composed": 60, "stroke_acute": 120, "stroke_chronic": 50, "wmh": 170}
+_DRAWS = {"ms_patient": 6, "ms_composed": 60, "stroke_acute": 120, "stroke_chronic": 50, "wmh": 170}
 _HELD_OUT_FRACTION = 0.2
 _MAX_LESIONS_A_SCAN = 60  # in training, so that a few scans of many specks do not outweigh the rest
 # This bank's heads are turned into MNI space but keep their size: 129 x 155 x 124 mm about (0, -20, 6), where

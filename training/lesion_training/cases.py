@@ -123,7 +123,7 @@ def prepare_case(entry: CaseEntry) -> PreparedCase:
     """Read a case and put it on the working grid; InputError where mask and image do not share a grid."""
     volume = read_volume(entry.image)
     array, affine, _ = to_canonical(volume.array, volume.affine)
-    image, grid = prepare(array, tuple(np.linalg.norm(affine[:3, :3], axis=0)))
+    (image,), grid = prepare(array, tuple(np.linalg.norm(affine[:3, :3], axis=0)))
     target = np.zeros(image.shape, np.uint8)
     ventricles = None
     if entry.mask is not None:

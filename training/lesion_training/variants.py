@@ -236,7 +236,7 @@ def synthetic_case(banks: Banks, rng: np.random.Generator, number: int) -> Prepa
     flair = add_noise(head.flair, rng.uniform(1, 6), rng)
     if not skull:
         flair *= head.anatomy.brain > 0.5
-    image, grid = prepare(flair, (1.0, 1.0, 1.0))
+    (image,), grid = prepare(flair, (1.0, 1.0, 1.0))
     case = PreparedCase(
         f"synthetic-{number:03d}",
         f"synthetic-{number:03d}",

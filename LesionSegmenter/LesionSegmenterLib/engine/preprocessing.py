@@ -8,7 +8,9 @@ the surface, so that scalp and skull weigh as little in a whole head as in a str
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -16,7 +18,7 @@ from scipy import ndimage
 from ..errors import InputError
 from .resample import resample
 
-IN_PLANE_MM = 1.0
+WORKING_MM = 1.0
 ISOTROPIC_BELOW_MM = 1.5  # thinner slices are resampled to 1 mm and read in all three planes
 DEEP_MM = 15.0
 CLIP = (-4.0, 10.0)
@@ -106,9 +108,17 @@ def intensity_scale(
 
 
 def working_grid(
-    shape: tuple[int, ...], spacing: tuple[float, ...], mask: np.ndarray, factors: tuple[int, ...]
+    shape: tuple[int, ...],
+    spacing: tuple[float, ...],
+    mask: np.ndarray,
+    factors: tuple[int, ...],
+    *,
+    keep_slices: bool = True,
 ) -> WorkingGrid:
-    """The working grid of a canonical image whose coarse foreground is ``mask``."""
+    """The working grid of a canonical image whose coarse foreground is ``mask``.
+
+    Slices of ISOTROPIC_BELOW_MM or more keep their thickness if ``keep_slices``; all else becomes 1 mm.
+    """
     box = []
     for axis in range(3):
         inside = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
@@ -119,27 +129,44 @@ def working_grid(
     thickest = max(spacing)
     # Axial is the default; slices clearly thicker than the pixels decide otherwise.
     clearly_thicker = thickest >= max(ISOTROPIC_BELOW_MM, 1.25 * spacing[2])
-    slice_axis = spacing.index(thickest) if clearly_thicker else 2
+    slice_axis = list(spacing).index(thickest) if clearly_thicker else 2
     new_shape = []
-    for axis in range(3):
-        size = box[axis][1] - box[axis][0]
-        keep = axis == slice_axis and spacing[axis] >= ISOTROPIC_BELOW_MM
-        new_shape.append(size if keep else max(1, round(size * spacing[axis] / IN_PLANE_MM)))
-    new_spacing = tuple(
-        (stop - start) * spacing[axis] / new_shape[axis] for axis, (start, stop) in enumerate(box)
-    )
-    return WorkingGrid(tuple(shape), tuple(box), tuple(new_shape), new_spacing, slice_axis)  # type: ignore[arg-type]
+    for axis, (start, stop) in enumerate(box):
+        thick = axis == slice_axis and spacing[axis] >= ISOTROPIC_BELOW_MM
+        in_mm = (stop - start) * spacing[axis]
+        new_shape.append(stop - start if thick and keep_slices else max(1, round(in_mm / WORKING_MM)))
+    new_spacing = [
+        (stop - start) * step / size for (start, stop), step, size in zip(box, spacing, new_shape, strict=True)
+    ]
+    return WorkingGrid(_three(shape), tuple(box), _three(new_shape), _three(new_spacing), slice_axis)
 
 
-def prepare(array: np.ndarray, spacing: tuple[float, ...]) -> tuple[np.ndarray, WorkingGrid]:
-    """(working image float32, its grid) of a canonical (RAS axis order) FLAIR with ``spacing`` in mm.
+def _three(values: Sequence[Any]) -> tuple[Any, Any, Any]:
+    first, second, third = values
+    return first, second, third
+
+
+def prepare(
+    flair: np.ndarray, spacing: tuple[float, ...], *others: np.ndarray, keep_slices: bool = True
+) -> tuple[list[np.ndarray], WorkingGrid]:
+    """The working images (float32, clipped to CLIP) and their grid.
+
+    Parameters
+    ----------
+    flair : canonical volume (i, j, k) in RAS axis order; the grid and the head's outline are taken from it.
+    spacing : its voxel sides in mm.
+    others : further modalities on the same grid, normalised in the same region.
+    keep_slices : whether thick slices stay as they are (2D networks) or become 1 mm too (3D networks).
 
     Raises InputError where no head or brain can be told from the background.
     """
-    mask, factors = foreground(array, spacing)
-    median, scale = intensity_scale(array, spacing, mask, factors)
-    grid = working_grid(array.shape, spacing, mask, factors)
-    working = grid.gather(array)
-    working -= median
-    working /= scale
-    return np.clip(working, *CLIP, out=working), grid
+    mask, factors = foreground(flair, spacing)
+    grid = working_grid(flair.shape, spacing, mask, factors, keep_slices=keep_slices)
+    images = []
+    for array in (flair, *others):
+        median, scale = intensity_scale(array, spacing, mask, factors)
+        image = grid.gather(array)
+        image -= median
+        image /= scale
+        images.append(np.clip(image, *CLIP, out=image))
+    return images, grid

@@ -1,0 +1,70 @@
+"""A bundle made ready to run: its network with weights, and what it expects of its input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from ..bundle import Bundle
+from ..errors import BundleError
+from ..networks import build
+from ..strict_json import parse
+from .device import Device
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a bundle's ``preprocessing`` may say; the engine knows one normalisation.
+
+    context_slices : neighbours on each side that a 2D network sees as further channels.
+    planes : whether a 2D network reads isotropic volumes slice by slice or in all three planes, averaged.
+    patch : voxels of 1 mm of a 3D network's window, None for the whole volume at once.
+    """
+
+    normalisation: Literal["deep-median-mad"]
+    context_slices: int = 0
+    planes: Literal["slices", "all"] = "slices"
+    patch: list[int] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network in evaluation mode on its device."""
+
+    bundle: Bundle
+    network: nn.Module
+    preprocessing: Preprocessing
+    device: Device
+
+    @property
+    def is_2d(self) -> bool:
+        return self.bundle.spec.shape == "slice"
+
+    @property
+    def divisor(self) -> int:
+        """What the sides of the network's input must divide by."""
+        return int(getattr(self.network, "divisor", 1))
+
+
+def load_model(bundle: Bundle, device: Device) -> Model:
+    """The network of a checked bundle; BundleError where weights, network and specification do not fit."""
+    spec = bundle.spec
+    try:
+        preprocessing = parse(spec.preprocessing, Preprocessing)
+    except ValueError as error:
+        raise BundleError(f"preprocessing: {error}", bundle.folder) from error
+    network = build(spec.architecture.name, spec.architecture.arguments)
+    try:
+        network.load_state_dict(load_file(bundle.weights))
+    except RuntimeError as error:
+        raise BundleError(
+            f"the weights do not fit the network {spec.architecture.name}", bundle.folder, "Bundle it again"
+        ) from error
+    network.eval().requires_grad_(False).to(device.torch_device)
+    if spec.shape == "slice":
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Model(bundle, network, preprocessing, device)

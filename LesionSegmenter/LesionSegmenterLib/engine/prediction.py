@@ -1,0 +1,159 @@
+"""Class probabilities of a working image: slice by slice in one or three planes, or in 3D."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import nn
+
+from .batches import BatchRunner
+from .model import Model
+from .preprocessing import CLIP, WorkingGrid
+from .slicing import context_indices
+from .windows import gaussian_window, window_starts
+
+Progress = Callable[[str, int, int], None]
+_AIR = CLIP[0]
+_EMPTY_BELOW = -2.5  # a slice without a voxel above this holds no tissue
+
+
+@dataclass
+class ClassProbabilities:
+    """Probabilities (classes - 1, i, j, k) float32 on the working grid, background left out."""
+
+    channels: np.ndarray
+    notes: list[str] = field(default_factory=list)
+
+
+def predict(
+    model: Model, images: list[np.ndarray], grid: WorkingGrid, progress: Progress, *, flip: bool = False
+) -> ClassProbabilities:
+    """Run the network over the working images (one a modality, each (i, j, k)).
+
+    With ``flip`` the prediction is averaged with that of the image mirrored left to right. ``progress``
+    is called with ("predicting", done, total) and may raise to stop.
+    """
+    forward = _flipped_softmax if flip else _softmax
+    runner = BatchRunner(model.network, model.device, forward)
+    stack = np.stack(images)
+    channels = _slices(model, stack, grid, runner, progress) if model.is_2d else _volume(model, stack, runner, progress)
+    return ClassProbabilities(channels, runner.notes)
+
+
+def _softmax(network: nn.Module, batch: torch.Tensor) -> torch.Tensor:
+    logits = network(batch).float()
+    # One channel is a binary network's lesion logit; more are classes, the first of them background.
+    return torch.sigmoid(logits) if logits.shape[1] == 1 else torch.softmax(logits, 1)[:, 1:]
+
+
+def _flipped_softmax(network: nn.Module, batch: torch.Tensor) -> torch.Tensor:
+    """The mean over the input and its mirror image along its first spatial axis."""
+    return (_softmax(network, batch) + _softmax(network, batch.flip(2)).flip(2)) / 2
+
+
+def _padded_shape(shape: tuple[int, ...], divisor: int) -> tuple[int, ...]:
+    return tuple(-(-n // divisor) * divisor for n in shape)
+
+
+def _slices(
+    model: Model, stack: np.ndarray, grid: WorkingGrid, runner: BatchRunner, progress: Progress
+) -> np.ndarray:
+    """2D prediction, averaged over the planes in which the volume is read."""
+    all_planes = model.preprocessing.planes == "all" and grid.isotropic
+    axes = (0, 1, 2) if all_planes else (grid.slice_axis,)
+    total = sum(stack.shape[1 + axis] for axis in axes)
+    done, mean = 0, None
+    for axis in axes:
+        plane = _Plane(np.moveaxis(stack, 1 + axis, 0), grid.spacing[axis], model)
+        result = None
+        runner.batch = 1
+        for numbers, output in runner.run(len(plane.occupied), plane.inputs):
+            if result is None:
+                result = np.zeros((output.shape[1], *stack.shape[1:]), np.float32)
+            # (n, classes, a, b) into (classes, slice, a, b) of the plane's order
+            np.moveaxis(result, 1 + axis, 1)[:, plane.occupied[numbers]] = plane.cut(output).swapaxes(0, 1)
+            progress("predicting", done + int(plane.occupied[numbers][-1]) + 1, total)
+        done += stack.shape[1 + axis]
+        progress("predicting", done, total)
+        if result is not None:
+            mean = result if mean is None else np.add(mean, result, out=mean)
+    if mean is None:
+        outputs = max(1, int(model.bundle.spec.architecture.arguments.get("out_channels", 2)) - 1)
+        return np.zeros((outputs, *stack.shape[1:]), np.float32)
+    mean /= len(axes)
+    return mean
+
+
+class _Plane:
+    """The slices of one plane, (slice, modality, a, b), with their neighbours and padding."""
+
+    def __init__(self, slices: np.ndarray, spacing_mm: float, model: Model):
+        self.slices = slices
+        self.neighbours = context_indices(
+            len(slices), spacing_mm, context_slices=model.preprocessing.context_slices
+        )
+        self.padded = _padded_shape(slices.shape[2:], model.divisor)
+        self.occupied = np.flatnonzero(slices.max(axis=(1, 2, 3)) > _EMPTY_BELOW)
+
+    def inputs(self, numbers: slice) -> np.ndarray:
+        """(n, modalities * neighbours, A, B); a modality's neighbours are consecutive channels."""
+        wanted = self.neighbours[self.occupied[numbers]]
+        chosen = self.slices[wanted]  # (n, neighbours, modalities, a, b)
+        n, near, modalities, a, b = chosen.shape
+        batch = np.full((n, modalities * near, *self.padded), _AIR, np.float32)
+        batch[:, :, :a, :b] = chosen.swapaxes(1, 2).reshape(n, modalities * near, a, b)
+        return batch
+
+    def cut(self, output: np.ndarray) -> np.ndarray:
+        _, _, a, b = self.slices.shape
+        return output[:, :, :a, :b]
+
+
+def _volume(model: Model, stack: np.ndarray, runner: BatchRunner, progress: Progress) -> np.ndarray:
+    """3D prediction: the whole volume where the norms allow it, else Gaussian-weighted windows.
+
+    Batch norm at test time is a fixed scaling, so that a whole volume gives what its patches would. An
+    instance norm's statistics depend on the field of view: such a network needs windows of its patch.
+    """
+    shape = stack.shape[1:]
+    patch = model.preprocessing.patch
+    if patch is None or not _normalises_by_instance(model.network):
+        padded = _padded_shape(shape, model.divisor)
+        whole = np.full((1, len(stack), *padded), _AIR, np.float32)
+        whole[(0, slice(None), *map(slice, shape))] = stack
+        progress("predicting", 0, 1)
+        (_, output), *_ = runner.run(1, lambda _: whole)
+        progress("predicting", 1, 1)
+        return np.ascontiguousarray(output[(0, slice(None), *map(slice, shape))])
+    padded = tuple(max(n, p) for n, p in zip(shape, patch, strict=True))
+    image = np.full((len(stack), *padded), _AIR, np.float32)
+    image[(slice(None), *map(slice, shape))] = stack
+    starts = window_starts(padded, tuple(patch))
+    weight = gaussian_window(tuple(patch))
+    total = np.zeros(padded, np.float32)
+    summed = None
+
+    def windows(numbers: slice) -> np.ndarray:
+        return np.stack([image[(slice(None), *_window(s, patch))] for s in starts[numbers]])
+
+    for numbers, output in runner.run(len(starts), windows):
+        if summed is None:
+            summed = np.zeros((output.shape[1], *padded), np.float32)
+        for start, probabilities in zip(starts[numbers], output, strict=True):
+            summed[(slice(None), *_window(start, patch))] += probabilities * weight
+            total[_window(start, patch)] += weight
+        progress("predicting", numbers.stop, len(starts))
+    assert summed is not None
+    return np.ascontiguousarray((summed / total)[(slice(None), *map(slice, shape))])
+
+
+def _window(start: tuple[int, ...], patch: list[int]) -> tuple[slice, ...]:
+    return tuple(slice(s, s + p) for s, p in zip(start, patch, strict=True))
+
+
+def _normalises_by_instance(network: nn.Module) -> bool:
+    kinds = (nn.InstanceNorm2d, nn.InstanceNorm3d, nn.GroupNorm, nn.LayerNorm)
+    return any(isinstance(module, kinds) for module in network.modules())
