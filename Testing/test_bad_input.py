@@ -9,6 +9,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+
 from LesionSegmenterLib import export, image
 from LesionSegmenterLib.errors import InputError
 

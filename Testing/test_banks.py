@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from lesion_training.banks import MaskBank
-from lesion_training.wmh_masks import wmh_mask
-from LesionSegmenterLib.errors import InputError
 from scipy import ndimage
+
+from lesion_training.banks import MaskBank
+from LesionSegmenterLib.errors import InputError
+from LesionSegmenterLib.synthesis.wmh import wmh_mask
 
 AFFINE = np.array([[-1.0, 0, 0, 90], [0, 1, 0, -126], [0, 0, 2, -72], [0, 0, 0, 1]])
 OFFSETS = [(1, 2, 3), (4, 0, 1)]

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
+
 from LesionSegmenterLib import bundle
 from LesionSegmenterLib.errors import BundleError
-from safetensors.numpy import save
 
 SPEC = bundle.BundleSpec(
     name="tiny-flair",

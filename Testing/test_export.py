@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.image import imread
+
 from LesionSegmenterLib import export, image, report
 from LesionSegmenterLib.errors import InputError
 from LesionSegmenterLib.labels import TYPE_COLOURS, LesionType
 from LesionSegmenterLib.lesions import LesionRecord
-from matplotlib.image import imread
 
 SHAPE = (24, 20, 6)
 RECORDS = [

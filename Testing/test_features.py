@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
 from LesionSegmenterLib.errors import InputError
 from LesionSegmenterLib.features import FEATURE_NAMES, brain_box, lesion_features
-from scipy.spatial.transform import Rotation
 
 ORIENTATIONS = [
     (axes, flips)

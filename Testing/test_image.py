@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from LesionSegmenterLib import image
 from scipy.spatial.transform import Rotation
+
+from LesionSegmenterLib import image
 
 SHAPE = (17, 18, 5)
 AXIS_CODES = [

@@ -9,6 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.spatial.distance import cdist
+from skimage.feature import hessian_matrix, hessian_matrix_eigvals
+from skimage.measure import label as skimage_label
+
 from LesionSegmenterLib.errors import InputError
 from LesionSegmenterLib.instances import (
     METHODS,
@@ -24,9 +28,6 @@ from LesionSegmenterLib.instances import (
     voxels_by_id,
 )
 from phantoms import as_partition, smooth_noise, soft_balls, touching_spheres
-from scipy.spatial.distance import cdist
-from skimage.feature import hessian_matrix, hessian_matrix_eigvals
-from skimage.measure import label as skimage_label
 
 MM1 = (1.0, 1.0, 1.0)
 small_masks = hnp.arrays(bool, hnp.array_shapes(min_dims=3, max_dims=3, max_side=6))

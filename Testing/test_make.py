@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import ensure_system_libraries
 import pytest
+
+import ensure_system_libraries
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MAKEFILE = REPOSITORY / "Makefile"

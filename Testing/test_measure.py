@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.spatial.distance import pdist
+
 from LesionSegmenterLib.errors import InputError
 from LesionSegmenterLib.labels import LesionType
 from LesionSegmenterLib.measure import Totals, max_diameter, measure_lesions, scan_type, totals_by_type
 from phantoms import soft_balls
-from scipy.spatial.distance import pdist
 
 MM1 = np.eye(4)
 

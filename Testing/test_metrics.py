@@ -8,6 +8,10 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from monai.metrics import compute_panoptic_quality, get_confusion_matrix
+from monai.metrics.confusion_matrix import compute_confusion_matrix_metric
+from skimage.measure import label as skimage_label
+
 from LesionSegmenterLib.errors import InputError
 from LesionSegmenterLib.metrics import (
     average_volume_difference,
@@ -26,10 +30,7 @@ from LesionSegmenterLib.metrics import (
     sensitivity,
     volume_similarity,
 )
-from monai.metrics import compute_panoptic_quality, get_confusion_matrix
-from monai.metrics.confusion_matrix import compute_confusion_matrix_metric
 from phantoms import soft_balls
-from skimage.measure import label as skimage_label
 
 SHAPE = (6, 5, 4)
 masks = hnp.arrays(bool, SHAPE)

@@ -11,9 +11,10 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
-from LesionSegmenterLib import __version__
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from LesionSegmenterLib import __version__
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MODULE = REPOSITORY / "LesionSegmenter"

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
+
 import slicer_standins
 from LesionSegmenterLib import __version__
 

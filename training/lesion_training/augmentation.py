@@ -31,7 +31,7 @@ class AugmentationSettings:
     blur_share: float = 0.4
     blur_mm: tuple[float, float] = (0.4, 1.2)
     lesion_share: float = 0.5
-    lesion_gain: tuple[float, float] = (0.45, 1.5)
+    lesion_gain: tuple[float, float] = (0.6, 1.5)
     alone_share: float = 0.1
     air_share: float = 0.3
 
@@ -77,7 +77,9 @@ class Augmentation:
         """Lesions fainter or brighter than they were, tissue untouched."""
         count = len(image)
         gain = torch.where(
-            self._chosen(count, self.settings.lesion_share), self._uniform(count, *self.settings.lesion_gain), 1.0
+            self._chosen(count, self.settings.lesion_share),
+            self._uniform(count, *self.settings.lesion_gain),
+            1.0,
         )
         lesion = ((target == WHITE_MATTER_LESION) | (target == STROKE)).float()
         soft = functional.avg_pool2d(functional.max_pool2d(lesion, 3, 1, 1), 3, 1, 1)
@@ -89,7 +91,9 @@ class Augmentation:
         radius = 3
         for axis in (2, 3):
             sigma = torch.where(
-                self._chosen(count, self.settings.blur_share), self._uniform(count, *self.settings.blur_mm), 0.05
+                self._chosen(count, self.settings.blur_share),
+                self._uniform(count, *self.settings.blur_mm),
+                0.05,
             )
             offsets = torch.arange(-radius, radius + 1)
             kernel = torch.exp(-0.5 * (offsets / sigma[:, None]) ** 2)
@@ -97,9 +101,9 @@ class Augmentation:
             shape = (-1, 1, 2 * radius + 1, 1) if axis == 2 else (-1, 1, 1, 2 * radius + 1)
             padding = (radius, 0) if axis == 2 else (0, radius)
             flat = image.reshape(1, count * channels, *image.shape[2:])
-            image = functional.conv2d(flat, kernel.view(shape), padding=padding, groups=count * channels).view_as(
-                image
-            )
+            image = functional.conv2d(
+                flat, kernel.view(shape), padding=padding, groups=count * channels
+            ).view_as(image)
         return image
 
     def _contrast(self, image: torch.Tensor) -> torch.Tensor:
@@ -112,7 +116,9 @@ class Augmentation:
         shift = self._uniform(count, *settings.shift).view(-1, 1, 1, 1)
         coarse = torch.randn(count, 1, 4, 4, generator=self.generator)
         field = functional.interpolate(coarse, size=image.shape[2:], mode="bicubic", align_corners=False)
-        strength = torch.where(self._chosen(count, settings.bias_share), self._uniform(count, 0, settings.bias), 0.0)
+        strength = torch.where(
+            self._chosen(count, settings.bias_share), self._uniform(count, 0, settings.bias), 0.0
+        )
         image = image * gain + (shift + field * strength.view(-1, 1, 1, 1)) * ~air
         gamma = torch.where(self._chosen(count, settings.gamma_share), self._uniform(count, 0.75, 1.3), 1.0)
         return image.sign() * image.abs().clamp_min(1e-6) ** gamma.view(-1, 1, 1, 1)
@@ -120,7 +126,9 @@ class Augmentation:
     def _noise(self, image: torch.Tensor) -> torch.Tensor:
         """White noise, neighbours sometimes lost (replaced by the slice itself), and the clip of preprocessing."""
         settings, count = self.settings, len(image)
-        sigma = torch.where(self._chosen(count, settings.noise_share), self._uniform(count, 0, settings.noise), 0.0)
+        sigma = torch.where(
+            self._chosen(count, settings.noise_share), self._uniform(count, 0, settings.noise), 0.0
+        )
         alone = self._chosen(count, settings.alone_share).view(-1, 1, 1, 1)
         middle = image[:, image.shape[1] // 2].unsqueeze(1)
         image = torch.where(alone, middle, image)

@@ -7,8 +7,9 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from LesionSegmenterLib.errors import InputError
 from numpy.typing import NDArray
+
+from LesionSegmenterLib.errors import InputError
 
 _KEYS = ("ptr", "shape", "offset", "grid", "affine", "volume_mm3", "source")
 _TODO = "Copy the mask bank again"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+
 from LesionSegmenterLib.engine.preprocessing import prepare
 from LesionSegmenterLib.errors import InputError
 from LesionSegmenterLib.image import read_labels, read_volume, same_grid, to_canonical
@@ -21,7 +22,7 @@ TARGET_OF_TYPE = {
     LesionType.LESION: WHITE_MATTER_LESION,
     LesionType.STROKE: STROKE,
 }
-_UNMARKED_BRIGHT = 1.2  # an unmarked voxel this bright may be a lesion that a partial truth leaves out
+UNMARKED_BRIGHT = 1.2  # an unmarked voxel this bright may be a lesion that a partial truth leaves out
 LISTING = "cases.tsv"
 
 
@@ -63,6 +64,7 @@ class PreparedCase:
     slice_axis: int
     whole_head: bool
     weight: float
+    complete: bool = True
     ventricles: np.ndarray | None = field(default=None, repr=False)
 
     @property
@@ -129,7 +131,9 @@ def prepare_case(entry: CaseEntry) -> PreparedCase:
     if entry.mask is not None:
         mask = read_labels(entry.mask, "mask")
         if not same_grid(mask, volume):
-            raise InputError("the mask is on another grid than its image", entry.mask, f"Image: {entry.image}")
+            raise InputError(
+                "the mask is on another grid than its image", entry.mask, f"Image: {entry.image}"
+            )
         labels = to_canonical(mask.array, mask.affine)[0]
 
         def gathered(values: tuple[int, ...]) -> np.ndarray:
@@ -140,7 +144,7 @@ def prepare_case(entry: CaseEntry) -> PreparedCase:
         if entry.ventricle_values:
             ventricles = gathered(entry.ventricle_values)
     if not entry.complete:
-        target[(target == BACKGROUND) & (image > _UNMARKED_BRIGHT)] = IGNORE
+        target[(target == BACKGROUND) & (image > UNMARKED_BRIGHT)] = DOUBTFUL
     return PreparedCase(
         entry.case,
         entry.patient,
@@ -150,5 +154,6 @@ def prepare_case(entry: CaseEntry) -> PreparedCase:
         grid.slice_axis,
         entry.whole_head,
         entry.weight,
+        entry.complete,
         ventricles,
     )

@@ -8,9 +8,10 @@ import sys
 import time
 from pathlib import Path
 
+from tqdm import tqdm
+
 from LesionSegmenterLib.engine.device import DEVICES, PRECISIONS, choose_device
 from LesionSegmenterLib.errors import InputError, LesionSegmenterError
-from tqdm import tqdm
 
 from .cases import LISTING, read_listing
 from .recipe import LISTINGS, load_recipe, recipe_names
@@ -37,8 +38,12 @@ def _parser() -> argparse.ArgumentParser:
 
     fit = commands.add_parser("fit", help="train a network by a recipe")
     fit.add_argument("recipe", help="a recipe's name, or a YAML file")
-    fit.add_argument("--data", type=Path, required=True, help=f"folder of the listed cases (its own {LISTING} comes first)")
-    fit.add_argument("--out", type=Path, required=True, help="folder of the run; an unfinished run there is resumed")
+    fit.add_argument(
+        "--data", type=Path, required=True, help=f"folder of the listed cases (its own {LISTING} comes first)"
+    )
+    fit.add_argument(
+        "--out", type=Path, required=True, help="folder of the run; an unfinished run there is resumed"
+    )
     fit.add_argument("--seed", type=int, default=0)
     fit.add_argument("--steps", type=int, help="train for so many steps instead of the recipe's")
     fit.add_argument("--device", choices=DEVICES, default="auto")
@@ -77,11 +82,16 @@ def _fit(options: argparse.Namespace) -> None:
         bar.total = total
         bar.update(done - bar.n)
 
-    cases = build_pool([e for e in entries if e.split == "train"], options.data, recipe.cases, options.seed, prepared)
+    cases = build_pool(
+        [e for e in entries if e.split == "train"], options.data, recipe.cases, options.seed, prepared
+    )
     bar.close()
     started = time.strftime("%Y-%m-%d %H:%M")
     (options.out / "run.json").write_text(
-        json.dumps({"recipe": options.recipe, "seed": options.seed, "started": started, "device": vars(device)}, indent=1)
+        json.dumps(
+            {"recipe": options.recipe, "seed": options.seed, "started": started, "device": vars(device)},
+            indent=1,
+        )
     )
     steps = tqdm(total=recipe.optimisation.steps, desc="training", file=sys.stderr, mininterval=5)
     with (options.out / "loss.tsv").open("a", buffering=1) as log:

@@ -10,7 +10,9 @@ from torch.nn import functional
 from .cases import BACKGROUND, DOUBTFUL, IGNORE, STROKE, WHITE_MATTER_LESION
 
 
-def voxel_weights(target: torch.Tensor, *, doubtful: float, small_area: float, largest: float) -> torch.Tensor:
+def voxel_weights(
+    target: torch.Tensor, *, doubtful: float, small_area: float, largest: float
+) -> torch.Tensor:
     """Weights (N, H, W) of the cross-entropy.
 
     A lesion of ``area`` pixels in the slice weighs sqrt(small_area / area) a pixel, held in 1..largest, so

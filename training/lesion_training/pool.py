@@ -10,11 +10,12 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+
 from LesionSegmenterLib.synthesis.anatomy import load_anatomy
 
 from .cases import CaseEntry, PreparedCase, prepare_case
 from .recipe import CaseSettings
-from .variants import Banks, painted_variant, place, synthetic_case
+from .variants import Banks, ignore_unmarked, painted_variant, place, synthetic_case
 
 Report = Callable[[str, int, int], None]
 
@@ -65,6 +66,8 @@ def _real_and_painted(entry: CaseEntry, root: Path, stream: np.random.SeedSequen
     cases = [_stored(case)]
     if entry.painted:
         banks, placement = Banks.open(root), place(case, load_anatomy())
+        if not case.complete:
+            ignore_unmarked(case, placement)
         for variant in stream.spawn(entry.painted):
             painted = painted_variant(case, placement, banks, np.random.default_rng(variant))
             cases.append(replace(_stored(painted), weight=1.0))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 import yaml
+
 from LesionSegmenterLib.errors import InputError
 
 from .augmentation import AugmentationSettings
@@ -74,7 +75,10 @@ def load_recipe(name: str) -> Recipe:
     """The recipe of that name or file; InputError for an unknown name or key, with the nearest right one."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     if not path.is_file():
-        raise InputError(f"no recipe {name!r}", todo=f"There are {', '.join(recipe_names())}{_nearest(name, recipe_names())}")
+        raise InputError(
+            f"no recipe {name!r}",
+            todo=f"There are {', '.join(recipe_names())}{_nearest(name, recipe_names())}",
+        )
     try:
         content = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
@@ -94,7 +98,9 @@ def _parse(kind: type[T], content: Any, path: Path, inside: str) -> T:
     known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
     for key in content:
         if key not in known:
-            raise InputError(f"unknown setting {inside}{key}{_nearest(key, known)}", path, f"Known: {', '.join(known)}")
+            raise InputError(
+                f"unknown setting {inside}{key}{_nearest(key, known)}", path, f"Known: {', '.join(known)}"
+            )
     hints = get_type_hints(kind)
     values = {}
     for key, value in content.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from LesionSegmenterLib.engine.slicing import CONTEXT_MM, CONTEXT_SLICES
 
 from .cases import STROKE, WHITE_MATTER_LESION, PreparedCase
@@ -42,8 +43,12 @@ class SliceSampler:
         weights = np.array([case.weight for case in cases])
         self.cumulative = np.cumsum(weights / weights.sum())
         self.areas = [
-            [np.isin(case.target, (WHITE_MATTER_LESION, STROKE)).sum(axis=tuple(a for a in range(3) if a != axis))
-             for axis in range(3)]
+            [
+                np.isin(case.target, (WHITE_MATTER_LESION, STROKE)).sum(
+                    axis=tuple(a for a in range(3) if a != axis)
+                )
+                for axis in range(3)
+            ]
             for case in cases
         ]
 
@@ -83,11 +88,11 @@ class SliceSampler:
         return np.stack(images).astype(np.float32), np.stack(targets)
 
     def _crop(
-        self, image: np.ndarray, target: np.ndarray, near_lesion: bool, rng: np.random.Generator
+        self, image: np.ndarray, target: np.ndarray, near_lesion: np.bool_ | bool, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         side = self.settings.crop
         middle = target[CONTEXT_SLICES]
-        lesion = np.argwhere((middle == WHITE_MATTER_LESION) | (middle == STROKE)) if near_lesion else []
+        lesion = np.argwhere(near_lesion & np.isin(middle, (WHITE_MATTER_LESION, STROKE)))
         if len(lesion):
             centre = lesion[rng.integers(len(lesion))] + rng.integers(-50, 51, 2)
         else:

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
+
 from LesionSegmenterLib.engine.device import Device
 from LesionSegmenterLib.errors import Cancelled, InputError, LesionSegmenterError
 from LesionSegmenterLib.networks import build
-from torch import nn
 
 from .augmentation import Augmentation
 from .cases import PreparedCase
@@ -58,7 +59,9 @@ class Trainer:
                 loss = self._train_step(settings)
                 if not math.isfinite(loss):
                     raise LesionSegmenterError(
-                        f"the loss is {loss} at step {self.step}", self.run, "Lower the learning rate and resume"
+                        f"the loss is {loss} at step {self.step}",
+                        self.run,
+                        "Lower the learning rate and resume",
                     )
                 self.loss = loss if self.step == 0 else 0.99 * self.loss + 0.01 * loss
                 self.step += 1

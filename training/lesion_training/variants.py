@@ -6,16 +6,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from scipy import ndimage
+
 from LesionSegmenterLib.engine.preprocessing import prepare
 from LesionSegmenterLib.engine.resample import resample
 from LesionSegmenterLib.synthesis.anatomy import Anatomy, load_anatomy
 from LesionSegmenterLib.synthesis.head import add_noise, deform, synthetic_head
 from LesionSegmenterLib.synthesis.painting import paint, soft_mask
-from scipy import ndimage
+from LesionSegmenterLib.synthesis.wmh import wmh_mask
 
 from .banks import MaskBank
 from .cases import BACKGROUND, DOUBTFUL, IGNORE, STROKE, WHITE_MATTER_LESION, PreparedCase
-from .wmh_masks import wmh_mask
 
 NORMAL, FLUID = 0.0, -3.0  # typical normalised intensities of brain tissue and of fluid
 _PROGRAMMES = {"ms": 0.35, "wmh": 0.3, "stroke": 0.2, "wmh and stroke": 0.15}
@@ -89,6 +90,17 @@ def place(case: PreparedCase, anatomy: Anatomy) -> Placement:
     return Placement(scale, offset, fine_shape, own, (white > 0.4) & (fine > -1.2) & ~own)  # type: ignore[arg-type]
 
 
+def ignore_unmarked(case: PreparedCase, placement: Placement) -> None:
+    """Take bright white matter of a case with a partial truth out of the loss: it may be a lesion left out.
+
+    Bright voxels elsewhere, cortex above all, stay background of low weight.
+    """
+    near_wall = ndimage.distance_transform_edt(~placement.ventricles) < 6
+    white = ndimage.binary_dilation(placement.white, iterations=2) | near_wall
+    inside = resample(white.astype(np.float32), case.image.shape) > 0.4  # type: ignore[arg-type]
+    case.target[inside & (case.target == DOUBTFUL)] = IGNORE
+
+
 class Painter:
     """Paints lesions into a copy of one case."""
 
@@ -133,7 +145,9 @@ class Painter:
         # A voxel that the lesion touches without filling it belongs to neither side for certain.
         labels[(labels == BACKGROUND) & (painted > 0.3)] = DOUBTFUL
 
-    def paint_bank_mask(self, bank: MaskBank, contrast: float, target: int, *, jitter_mm: float, size: float) -> bool:
+    def paint_bank_mask(
+        self, bank: MaskBank, contrast: float, target: int, *, jitter_mm: float, size: float
+    ) -> bool:
         """Paint a random mask of a bank near its own place in MNI space, turned, scaled and maybe mirrored.
 
         Returns whether it found tissue to lie in.
@@ -188,12 +202,14 @@ class Painter:
 
     def paint_wmh(self) -> None:
         severity = float(self.rng.uniform(0.3, 3))
-        mask, _ = wmh_mask(self.placement.ventricles, self.placement.white, (1.0, 1.0, 1.0), self.rng, severity)
+        mask, _ = wmh_mask(
+            self.placement.ventricles, self.placement.white, (1.0, 1.0, 1.0), self.rng, severity
+        )
         self.paint_fine(mask, np.zeros(3, int), _contrast(self.rng), WHITE_MATTER_LESION)
 
     def paint_stroke(self, banks: Banks) -> None:
         bank = banks.acute if self.rng.random() < 0.8 else banks.chronic
-        contrast = float(np.exp(self.rng.uniform(np.log(0.6), np.log(4))))
+        contrast = float(np.exp(self.rng.uniform(np.log(0.8), np.log(4))))
         wanted = 1 + int(self.rng.random() < 0.3)
         for _ in range(10):
             size = self.rng.uniform(0.7, 1.05)
@@ -213,7 +229,7 @@ class Painter:
 
 
 def _contrast(rng: np.random.Generator) -> float:
-    return float(np.exp(rng.uniform(np.log(0.9), np.log(4.5))))
+    return float(np.exp(rng.uniform(np.log(1.2), np.log(4.5))))
 
 
 def _small_rotation(rng: np.random.Generator, degrees: float = 20) -> np.ndarray:
@@ -222,11 +238,15 @@ def _small_rotation(rng: np.random.Generator, degrees: float = 20) -> np.ndarray
     return Rotation.from_euler("xyz", rng.uniform(-degrees, degrees, 3), degrees=True).as_matrix()
 
 
-def painted_variant(case: PreparedCase, placement: Placement, banks: Banks, rng: np.random.Generator) -> PreparedCase:
+def painted_variant(
+    case: PreparedCase, placement: Placement, banks: Banks, rng: np.random.Generator
+) -> PreparedCase:
     """A copy of ``case`` with the lesions of one random programme painted in."""
     painter = Painter(case, placement, rng)
     painter.paint_programme(banks)
-    return replace(case, name=f"{case.name}+painted", image=painter.image, target=painter.target, ventricles=None)
+    return replace(
+        case, name=f"{case.name}+painted", image=painter.image, target=painter.target, ventricles=None
+    )
 
 
 def synthetic_case(banks: Banks, rng: np.random.Generator, number: int) -> PreparedCase:
@@ -248,7 +268,9 @@ def synthetic_case(banks: Banks, rng: np.random.Generator, number: int) -> Prepa
         1.0,
     )
     # The head's own ventricles and white matter, exactly.
-    ventricles, white = (grid.gather(m.astype(np.float32)) for m in (head.anatomy.ventricles, head.anatomy.white))
+    ventricles, white = (
+        grid.gather(m.astype(np.float32)) for m in (head.anatomy.ventricles, head.anatomy.white)
+    )
     corner = np.array([start for start, _ in grid.box])
     placement = Placement(
         np.ones(3), -(head.anatomy.affine[:3, 3] + corner), image.shape, ventricles > 0.5, (white > 0.5)

@@ -24,7 +24,8 @@ class BatchRunner:
     """
 
     def __init__(self, network: nn.Module, device: Device, forward: Forward):
-        self.network, self.device, self.forward = network, device, forward
+        # An earlier run may have left the network on the CPU.
+        self.network, self.device, self.forward = network.to(device.torch_device), device, forward
         self.notes: list[str] = []
         self.batch = 1
 
@@ -33,14 +34,16 @@ class BatchRunner:
         start = 0
         while start < count:
             numbers = slice(start, min(start + self.batch, count))
-            used_before = self._peak()
+            used_before = self._restart_peak()
             try:
                 output = self._on_device(inputs(numbers))
             except torch.OutOfMemoryError:
+                output = None
+            if output is None:  # not in the except block: there the failed pass still holds its memory
                 self._shrink()
                 continue
             if start == 0 and self.device.name == "cuda":
-                self.batch = self._fitting(self._peak() - used_before)
+                self.batch = self._fitting(torch.cuda.max_memory_allocated() - used_before)
             yield numbers, output
             start = numbers.stop
 
@@ -53,8 +56,12 @@ class BatchRunner:
             output = self.forward(self.network, batch)
         return output.float().cpu().numpy()
 
-    def _peak(self) -> int:
-        return torch.cuda.max_memory_allocated() if self.device.name == "cuda" else 0
+    def _restart_peak(self) -> int:
+        """Forget the greatest memory use so far; returns what is in use now, in bytes."""
+        if self.device.name != "cuda":
+            return 0
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated()
 
     def _fitting(self, one: int) -> int:
         free, _ = torch.cuda.mem_get_info()

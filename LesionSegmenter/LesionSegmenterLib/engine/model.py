@@ -14,6 +14,7 @@ from ..errors import BundleError
 from ..networks import build
 from ..strict_json import parse
 from .device import Device
+from .fusion import fuse
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Preprocessing:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A network in evaluation mode on its device."""
+    """A network in evaluation mode on its device, fused: for prediction alone."""
 
     bundle: Bundle
     network: nn.Module
@@ -64,7 +65,7 @@ def load_model(bundle: Bundle, device: Device) -> Model:
         raise BundleError(
             f"the weights do not fit the network {spec.architecture.name}", bundle.folder, "Bundle it again"
         ) from error
-    network.eval().requires_grad_(False).to(device.torch_device)
+    fuse(network.eval()).requires_grad_(False).to(device.torch_device)
     if spec.shape == "slice":
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Model(bundle, network, preprocessing, device)

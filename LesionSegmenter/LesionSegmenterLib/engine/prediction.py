@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -36,10 +36,23 @@ def predict(
     With ``flip`` the prediction is averaged with that of the image mirrored left to right. ``progress``
     is called with ("predicting", done, total) and may raise to stop.
     """
-    forward = _flipped_softmax if flip else _softmax
-    runner = BatchRunner(model.network, model.device, forward)
+    runner = BatchRunner(model.network, model.device, _softmax)
     stack = np.stack(images)
-    channels = _slices(model, stack, grid, runner, progress) if model.is_2d else _volume(model, stack, runner, progress)
+    passes = 2 if flip else 1
+
+    def run(stack: np.ndarray, number: int) -> np.ndarray:
+        def tell(stage: str, done: int, total: int) -> None:
+            progress(stage, number * total + done, passes * total)
+
+        if model.is_2d:
+            return _slices(model, stack, grid, runner, tell)
+        return _volume(model, stack, runner, tell)
+
+    channels = run(stack, 0)
+    if flip:
+        # The volume is mirrored, not each slice: in sagittal ones, left and right are the order of slices.
+        channels += run(stack[:, ::-1], 1)[:, ::-1]
+        channels /= 2
     return ClassProbabilities(channels, runner.notes)
 
 
@@ -47,11 +60,6 @@ def _softmax(network: nn.Module, batch: torch.Tensor) -> torch.Tensor:
     logits = network(batch).float()
     # One channel is a binary network's lesion logit; more are classes, the first of them background.
     return torch.sigmoid(logits) if logits.shape[1] == 1 else torch.softmax(logits, 1)[:, 1:]
-
-
-def _flipped_softmax(network: nn.Module, batch: torch.Tensor) -> torch.Tensor:
-    """The mean over the input and its mirror image along its first spatial axis."""
-    return (_softmax(network, batch) + _softmax(network, batch.flip(2)).flip(2)) / 2
 
 
 def _padded_shape(shape: tuple[int, ...], divisor: int) -> tuple[int, ...]:
@@ -119,39 +127,42 @@ def _volume(model: Model, stack: np.ndarray, runner: BatchRunner, progress: Prog
     instance norm's statistics depend on the field of view: such a network needs windows of its patch.
     """
     shape = stack.shape[1:]
+    inside = _window((0, 0, 0), shape)
     patch = model.preprocessing.patch
     if patch is None or not _normalises_by_instance(model.network):
         padded = _padded_shape(shape, model.divisor)
         whole = np.full((1, len(stack), *padded), _AIR, np.float32)
-        whole[(0, slice(None), *map(slice, shape))] = stack
+        whole[0][inside] = stack
         progress("predicting", 0, 1)
         (_, output), *_ = runner.run(1, lambda _: whole)
         progress("predicting", 1, 1)
-        return np.ascontiguousarray(output[(0, slice(None), *map(slice, shape))])
+        return np.ascontiguousarray(output[0][inside])
     padded = tuple(max(n, p) for n, p in zip(shape, patch, strict=True))
     image = np.full((len(stack), *padded), _AIR, np.float32)
-    image[(slice(None), *map(slice, shape))] = stack
+    image[inside] = stack
     starts = window_starts(padded, tuple(patch))
     weight = gaussian_window(tuple(patch))
     total = np.zeros(padded, np.float32)
     summed = None
 
     def windows(numbers: slice) -> np.ndarray:
-        return np.stack([image[(slice(None), *_window(s, patch))] for s in starts[numbers]])
+        return np.stack([image[_window(start, patch)] for start in starts[numbers]])
 
     for numbers, output in runner.run(len(starts), windows):
         if summed is None:
             summed = np.zeros((output.shape[1], *padded), np.float32)
         for start, probabilities in zip(starts[numbers], output, strict=True):
-            summed[(slice(None), *_window(start, patch))] += probabilities * weight
-            total[_window(start, patch)] += weight
+            summed[_window(start, patch)] += probabilities * weight
+            total[_window(start, patch)[1:]] += weight
         progress("predicting", numbers.stop, len(starts))
     assert summed is not None
-    return np.ascontiguousarray((summed / total)[(slice(None), *map(slice, shape))])
+    summed /= total
+    return np.ascontiguousarray(summed[inside])
 
 
-def _window(start: tuple[int, ...], patch: list[int]) -> tuple[slice, ...]:
-    return tuple(slice(s, s + p) for s, p in zip(start, patch, strict=True))
+def _window(start: Sequence[int], shape: Sequence[int]) -> tuple[slice, ...]:
+    """The index of a window in an array (channels, i, j, k)."""
+    return slice(None), *(slice(s, s + n) for s, n in zip(start, shape, strict=True))
 
 
 def _normalises_by_instance(network: nn.Module) -> bool:

@@ -52,9 +52,8 @@ class WorkingGrid:
     def scatter(self, working: np.ndarray) -> np.ndarray:
         """A working array back on the canonical grid, float32, 0 outside the box."""
         full = np.zeros(self.image_shape, np.float32)
-        full[tuple(slice(*side) for side in self.box)] = resample(
-            working, tuple(stop - start for start, stop in self.box)
-        )
+        i, j, k = (stop - start for start, stop in self.box)
+        full[tuple(slice(*side) for side in self.box)] = resample(working, (i, j, k))
         return full
 
 
@@ -67,7 +66,9 @@ def foreground(array: np.ndarray, spacing: tuple[float, ...]) -> tuple[np.ndarra
     factors = tuple(max(1, min(round(_COARSE_MM / s), n)) for s, n in zip(spacing, array.shape, strict=True))
     coarse_shape = tuple(-(-n // f) for n, f in zip(array.shape, factors, strict=True))
     padded = np.pad(
-        array, [(0, c * f - n) for c, f, n in zip(coarse_shape, factors, array.shape, strict=True)], mode="edge"
+        array,
+        [(0, c * f - n) for c, f, n in zip(coarse_shape, factors, array.shape, strict=True)],
+        mode="edge",
     )
     split = [size for c, f in zip(coarse_shape, factors, strict=True) for size in (c, f)]
     coarse = padded.reshape(split).mean(axis=(1, 3, 5))
@@ -75,9 +76,11 @@ def foreground(array: np.ndarray, spacing: tuple[float, ...]) -> tuple[np.ndarra
     mask = coarse > low + 0.08 * (high - low)
     labels, count = ndimage.label(mask)
     if count == 0:
-        raise InputError("no head or brain stands out from the background", todo="Check that it is a FLAIR volume")
+        raise InputError(
+            "no head or brain stands out from the background", todo="Check that it is a FLAIR volume"
+        )
     mask = labels == np.bincount(labels.ravel())[1:].argmax() + 1
-    # Closed slice by slice along each axis: the ventricles and sinuses of a head cut off below are open in 3D.
+    # Slice by slice along each axis: the ventricles and sinuses of a head cut off below are open in 3D.
     for axis in range(3):
         for index in range(mask.shape[axis]):
             plane = [slice(None)] * 3
@@ -136,7 +139,8 @@ def working_grid(
         in_mm = (stop - start) * spacing[axis]
         new_shape.append(stop - start if thick and keep_slices else max(1, round(in_mm / WORKING_MM)))
     new_spacing = [
-        (stop - start) * step / size for (start, stop), step, size in zip(box, spacing, new_shape, strict=True)
+        (stop - start) * step / size
+        for (start, stop), step, size in zip(box, spacing, new_shape, strict=True)
     ]
     return WorkingGrid(_three(shape), tuple(box), _three(new_shape), _three(new_spacing), slice_axis)
 
@@ -153,10 +157,14 @@ def prepare(
 
     Parameters
     ----------
-    flair : canonical volume (i, j, k) in RAS axis order; the grid and the head's outline are taken from it.
-    spacing : its voxel sides in mm.
-    others : further modalities on the same grid, normalised in the same region.
-    keep_slices : whether thick slices stay as they are (2D networks) or become 1 mm too (3D networks).
+    flair : (i, j, k)
+        Canonical volume in RAS axis order; the grid and the head's outline are taken from it.
+    spacing : 3 lengths
+        Its voxel sides in mm.
+    *others : (i, j, k)
+        Further modalities on the same grid, normalised in the same region.
+    keep_slices : bool
+        Whether thick slices stay as they are (2D networks) or become 1 mm too (3D networks).
 
     Raises InputError where no head or brain can be told from the background.
     """

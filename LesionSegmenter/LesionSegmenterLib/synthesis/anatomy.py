@@ -62,14 +62,16 @@ def _with_ventricles(brain: np.ndarray, gray: np.ndarray, white: np.ndarray) -> 
         np.arange(n, dtype=np.float32).reshape([-1 if a == axis else 1 for a in range(3)]) + _ORIGIN[axis]
         for axis, n in enumerate(_SHAPE)
     )
-    # The lateral ventricles: fluid within their usual box, joined to the bodies left and right of midline.
-    fluid = (brain > 0.5) & (gray + white < 0.45)
-    fluid &= (np.abs(right) < 42) & (front > -62) & (front < 38) & (up > -22) & (up < 34)
-    fluid &= ((np.abs(right) > 2) | (up > 5)) & ((np.abs(right) > 11) | (front > -32))
-    inside = ndimage.distance_transform_edt(brain > 0.5) > 14
-    labels, _ = ndimage.label(fluid & inside)
-    bodies = labels[(np.abs(right) < 22) & (np.abs(front) < 25) & (up > 10) & (up < 30) & (labels > 0)]
-    ventricles = np.isin(labels, np.unique(bodies)[np.unique(bodies, return_counts=True)[1] > 50])
+    # The template labels no ventricles: they are its fluid where the lateral ventricles lie, without the
+    # third ventricle, the septum and the cisterns behind the thalamus; the left and the right part.
+    around = (np.abs(right) < 38) & (front > -52) & (front < 36) & (up > -3) & (up < 32)
+    middle = np.abs(right) < 2
+    middle = middle | ((np.abs(right) < 6) & (up < 12) & (front < 4))
+    middle = middle | ((np.abs(right) < 14) & (front < -22) & (up < 9))
+    parts, _ = ndimage.label((brain > 0.5) & (gray + white < 0.5) & around & ~middle)
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    ventricles = np.isin(parts, np.argsort(sizes)[-2:])
     return Anatomy(brain, gray, white, ventricles, affine)
 
 
@@ -114,7 +116,9 @@ def procedural_anatomy(seed: int = 0) -> Anatomy:
         deep_gray |= ellipsoid((side * 12, -18, 7), (7, 12, 7)) < 1  # thalamus
         deep_gray |= ellipsoid((side * 25, 3, 4), (6, 16, 8)) < 1  # putamen and pallidum
     tissue = step(cortex_depth) * brain * (1 - ndimage.gaussian_filter(ventricles.astype(np.float32), 0.6))
-    white = step(cortex_depth - 3.5) * tissue * (1 - ndimage.gaussian_filter(deep_gray.astype(np.float32), 0.8))
+    white = (
+        step(cortex_depth - 3.5) * tissue * (1 - ndimage.gaussian_filter(deep_gray.astype(np.float32), 0.8))
+    )
     affine = np.eye(4)
     affine[:3, 3] = _ORIGIN
     return Anatomy(brain, (tissue - white).astype(np.float32), white.astype(np.float32), ventricles, affine)

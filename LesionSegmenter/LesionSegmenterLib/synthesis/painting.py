@@ -37,7 +37,11 @@ def paint(
     tissue = np.clip((image - fluid) / (0.6 * (normal - fluid)) - 0.5, 0, 1)
     soft = soft * tissue
     cells = [max(1, round(n / 4)) for n in soft.shape]
-    noise = ndimage.zoom(rng.standard_normal(cells).astype(np.float32), [n / c for n, c in zip(soft.shape, cells, strict=True)], order=1)
+    noise = ndimage.zoom(
+        rng.standard_normal(cells).astype(np.float32),
+        [n / c for n, c in zip(soft.shape, cells, strict=True)],
+        order=1,
+    )
     level = contrast * (1 + texture * noise)
     image += soft * (level - replace * (image - normal))
     return soft

@@ -7,12 +7,12 @@ rims; deep lesions that are punctate, begin to flow together, or are confluent.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
-from LesionSegmenterLib.errors import InputError
 from numpy.typing import NDArray
 from scipy import ndimage
+
+from ..errors import InputError
 
 _MARGIN_MM = ((45, 45), (40, 40), (12, 30))  # around the lateral ventricles, below and above along R, A, S
 _CRUMB_MM3 = 4.0
@@ -215,26 +215,3 @@ def _without_crumbs(ids: NDArray[np.int32], min_voxels: float) -> NDArray[np.int
                 new_id += 1
                 out[box][parts == part] = new_id
     return out
-
-
-@lru_cache(maxsize=1)
-def mni_anatomy() -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_], NDArray[np.float64]]:
-    """Lateral ventricles, white matter, brain and affine of the ICBM152 template, 1 mm, axes towards R, A, S.
-
-    The template labels no ventricles: they are its fluid inside a box that holds the lateral ventricles, less
-    the midline (third ventricle, septum) and the cisterns behind the thalamus. Needs nilearn.
-    """
-    from nilearn.datasets import load_mni152_brain_mask, load_mni152_gm_template, load_mni152_wm_template
-
-    image = load_mni152_wm_template(resolution=1)
-    white = image.get_fdata(dtype=np.float32)
-    brain = load_mni152_brain_mask(resolution=1).get_fdata(dtype=np.float32) > 0
-    tissue = white + load_mni152_gm_template(resolution=1).get_fdata(dtype=np.float32)
-    x, y, z = np.ogrid[tuple(slice(t, t + n) for t, n in zip(image.affine[:3, 3], white.shape, strict=True))]
-    around = (abs(x) < 38) & (y > -52) & (y < 36) & (z > -3) & (z < 32)
-    midline = (abs(x) < 2) | ((abs(x) < 6) & (z < 12) & (y < 4)) | ((abs(x) < 14) & (y < -22) & (z < 9))
-    parts, _ = ndimage.label(brain & (tissue < 0.5) & around & ~midline)
-    sizes = np.bincount(parts.ravel())
-    sizes[0] = 0
-    ventricles = np.isin(parts, np.argsort(sizes)[-2:])  # left and right
-    return ventricles, white > 0.5, brain, image.affine

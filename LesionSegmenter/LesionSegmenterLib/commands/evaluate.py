@@ -1,0 +1,88 @@
+"""``lesion-segmenter evaluate``: scores of a segmentation against a reference."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+
+_GROUPS = {
+    "overlap (voxels; volume difference and Hausdorff as in the WMH challenge)": (
+        "dice",
+        "sensitivity",
+        "precision",
+        "volume_similarity",
+        "volume_difference_percent",
+        "hausdorff95_wmh_mm",
+        "pred_volume_ml",
+        "true_volume_ml",
+    ),
+    "lesions (26-connected components, found if one voxel overlaps: WMH challenge)": (
+        "lesion_recall",
+        "lesion_precision",
+        "lesion_f1",
+    ),
+    "instances (lesion ids matched by IoU over 0.1: ConfLUNet)": (
+        "pq",
+        "sq",
+        "rq",
+        "instance_recall",
+        "instance_precision",
+        "instance_f1",
+        "instance_dice",
+        "pred_count",
+        "true_count",
+        "count_difference",
+        "confluent_units",
+        "confluent_recall",
+        "confluent_dice",
+    ),
+}
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "evaluate",
+        help="score a segmentation against a reference",
+        description="PRED and TRUTH are each a mask, an image of lesion ids or a case folder, on one grid. "
+        "An image with one value besides 0 is a mask: its 26-connected components are the lesions.",
+    )
+    parser.add_argument("pred", type=Path, metavar="PRED")
+    parser.add_argument("truth", type=Path, metavar="TRUTH")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the scores here too; null where undefined"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    from ..atomic import atomic_file
+    from ..metrics import evaluate_case
+    from .inputs import check_grid, read_lesions, tell_warnings
+
+    pred, pred_kind = read_lesions(options.pred, "prediction")
+    truth, truth_kind = read_lesions(options.truth, "reference")
+    check_grid(pred, truth, "prediction")
+    tell_warnings(pred, truth)
+    scores = evaluate_case(pred.array, truth.array, truth.affine)
+    print(f"prediction: {options.pred} ({pred_kind})\nreference:  {options.truth} ({truth_kind})")
+    print(scores_text(scores))
+    if options.json:
+        content = {name: None if math.isnan(value) else value for name, value in scores.items()}
+        with atomic_file(options.json) as unfinished:
+            unfinished.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def scores_text(scores: dict[str, float]) -> str:
+    """The scores of `metrics.evaluate_case`, grouped under the names of their definitions."""
+    lines = []
+    for group, names in _GROUPS.items():
+        lines += ["", group]
+        for name in names:
+            value = scores[name]
+            text = (
+                "undefined" if math.isnan(value) else str(value) if isinstance(value, int) else f"{value:.3f}"
+            )
+            lines.append(f"  {name:<26}{text:>10}")
+    return "\n".join(lines)

@@ -1,0 +1,315 @@
+"""The whole job on one FLAIR: read, predict, split, type, measure, and write the case folder."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from . import __version__
+from .atomic import writing_error
+from .bundle import DEFAULT_MODEL, Bundle, resolve_bundle
+from .engine.brain import rough_brain_mask
+from .engine.cascade import Typed, classify_lesions, types_of_channels
+from .engine.device import choose_device
+from .engine.model import Model, load_model
+from .engine.prediction import ClassProbabilities, predict
+from .engine.preprocessing import WorkingGrid, prepare
+from .errors import BundleError, InputError
+from .export import CaseData, case_paths, subject_id, write_case
+from .image import NiftiWriter, Orientation, Volume, read_volume, resample_onto, to_canonical
+from .instances import METHODS, SmallLesionRule, drop_small, split
+from .labels import LesionType
+from .lesions import LesionRecord
+from .measure import measure_lesions, scan_type
+from .progress import Reporter
+from .report import qc_montage
+
+SPLIT_METHODS = ("auto", *METHODS, "offsets")
+SmallLesions = Literal["auto", "keep", "drop"]
+_LEAST_OVERLAP = 0.5  # of the FLAIR that a T1 must cover before the user is warned
+
+
+@dataclass(frozen=True)
+class SegmentOptions:
+    """Settings of a run; the names are those of the command line.
+
+    small_lesions : what becomes of lesions under 3 mm on any side or of at most 14 mm3. ``auto`` drops those
+        typed MS, whose clinical definition the rule is (Hannoun et al., in ConfLUNet), and keeps WMH and
+        strokes; ``keep`` and ``drop`` treat all alike.
+    """
+
+    t1: Path | None = None
+    model: str = DEFAULT_MODEL
+    split: str = "auto"
+    device: str = "auto"
+    precision: str = "auto"
+    subject: str | None = None
+    flip: bool = False
+    small_lesions: SmallLesions = "auto"
+    threshold: float | None = None
+    keep_flair: Literal["path", "copy", "link"] = "path"
+
+
+@dataclass(frozen=True)
+class SegmentResult:
+    """What a run wrote: files by name, the lesions, and the sidecar's content."""
+
+    files: dict[str, Path]
+    records: list[LesionRecord]
+    sidecar: dict[str, Any]
+
+
+@dataclass(eq=False)
+class _Case:
+    """One FLAIR on its way through the engine; arrays are canonical, (i, j, k) in RAS axis order."""
+
+    array: np.ndarray
+    affine: np.ndarray
+    orientation: Orientation
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        sides = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(sides[0]), float(sides[1]), float(sides[2])
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        start = time.monotonic()
+        yield
+        self.seconds[stage] = round(time.monotonic() - start, 3)
+
+
+def load(options: SegmentOptions) -> Model:
+    """The model of the options on their device, for `segment` to use for several images.
+
+    Raises BundleError for a model that is not there or damaged, InputError for a device that is not there.
+    """
+    return load_model(resolve_bundle(options.model), choose_device(options.device, options.precision))
+
+
+def segment(
+    flair: Path, out: Path, options: SegmentOptions, reporter: Reporter, model: Model | None = None
+) -> SegmentResult:
+    """Segment the lesions of one FLAIR and write its case folder under ``out``.
+
+    ``model`` is what ``load(options)`` gave, for more than one image; without it, it is loaded here. Raises
+    InputError or BundleError where something cannot be used, and whatever ``reporter`` raises to stop;
+    nothing is left under its final name then.
+    """
+    reporter.progress("reading", 0, 3)
+    subject = options.subject or subject_id(flair.name)
+    _check_output(out, subject)
+    bundle = model.bundle if model else resolve_bundle(options.model)
+    method = _split_method(options.split, bundle)
+    case, volume = _read_flair(flair)
+    t1, warnings = _read_t1(options.t1, volume, bundle)
+    warnings = [*volume.warnings, *warnings]
+    for warning in warnings:
+        reporter.warn(warning)
+    reporter.progress("reading", 2, 3)
+    if model is None:
+        model = load_model(bundle, choose_device(options.device, options.precision))
+    reporter.progress("reading", 3, 3)
+
+    with case.timed("preparing"):
+        others = [] if t1 is None else [np.ascontiguousarray(case.orientation.apply(t1))]
+        images, grid = prepare(case.array, case.spacing, *others, keep_slices=model.is_2d)
+        brain = grid.scatter(rough_brain_mask(images[0], grid.spacing).astype(np.float32)) > 0.5
+    reporter.progress("preparing", 1, 1)
+    with case.timed("predicting"):
+        result = predict(model, images, grid, reporter.progress, flip=options.flip)
+    del images
+    with case.timed("splitting"):
+        lesion, stroke, channels = _lesion_maps(result, grid, bundle)
+        threshold = bundle.spec.output.threshold if options.threshold is None else options.threshold
+        rule = SmallLesionRule() if options.small_lesions == "drop" else None
+        instances = split(method, lesion, lesion >= threshold, case.spacing, small_lesion_rule=rule)
+    reporter.progress("splitting", 1, 1)
+    with case.timed("typing"):
+        typed = _types(bundle, case, instances, brain, stroke, channels)
+        if options.small_lesions == "auto":
+            instances, typed = _without_small_ms(instances, typed, case.spacing)
+        records = measure_lesions(
+            instances,
+            case.affine,
+            lesion,
+            types={i: kind for i, (kind, _) in typed.items()},
+            type_confidences={i: confidence for i, (_, confidence) in typed.items()},
+        )
+    reporter.progress("typing", 1, 1)
+
+    sidecar = _sidecar(options, method, threshold, model, result, case, warnings, records)
+    sidecar["brain_ml"] = round(float(brain.sum() * np.prod(case.spacing)) / 1000, 1)
+    types = _type_map(instances, records)
+    restore = case.orientation.restore
+    data = CaseData(
+        subject,
+        restore(types),
+        restore(instances),
+        restore(lesion),
+        records,
+        sidecar,
+        qc_montage(case.array, types, instances, case.spacing, title=subject),
+    )
+    reporter.progress("writing", 1, 3)
+    files = write_case(out, data, NiftiWriter(volume), flair, options.keep_flair)
+    reporter.progress("writing", 3, 3)
+    return SegmentResult(files, records, sidecar)
+
+
+def _check_output(out: Path, subject: str) -> None:
+    """InputError for a subject or a folder that could not be written, before any work is done for it."""
+    case_paths(out, subject)
+    nearest = next((folder for folder in (out, *out.absolute().parents) if folder.exists()), out)
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        number = errno.EACCES if nearest.is_dir() else errno.ENOTDIR
+        raise writing_error(out, OSError(number, os.strerror(number)))
+
+
+def _split_method(wanted: str, bundle: Bundle) -> str:
+    """The method's name; auto takes the bundle's, and components where the bundle leaves it open."""
+    method = bundle.spec.split if wanted == "auto" else wanted
+    if method == "auto":
+        method = "components"
+    if method == "offsets":
+        raise InputError(
+            f"model {bundle.spec.name} predicts no offsets to split by",
+            todo=f"Use --split {', '.join(METHODS)}",
+        )
+    if method not in METHODS:
+        raise InputError(
+            f"unknown splitting method {method!r}", todo=f"Choose one of {', '.join(SPLIT_METHODS)}"
+        )
+    return method
+
+
+def _read_flair(path: Path) -> tuple[_Case, Volume]:
+    """The FLAIR in canonical order, and as its file stores it: two views of one array.
+
+    In memory the array runs in canonical order, so that sums, and with them the result, do not depend on the
+    order in which the file stores the voxels.
+    """
+    volume = read_volume(path)
+    view, affine, orientation = to_canonical(volume.array, volume.affine)
+    array = np.ascontiguousarray(view)
+    return _Case(array, affine, orientation), replace(volume, array=orientation.restore(array))
+
+
+def _read_t1(path: Path | None, flair: Volume, bundle: Bundle) -> tuple[np.ndarray | None, list[str]]:
+    """The T1 on the FLAIR's grid if the model takes one, and what the user should know of it."""
+    wants = any(item.modality == "T1" for item in bundle.spec.inputs)
+    if path is None:
+        if wants:
+            raise InputError(f"model {bundle.spec.name} needs a T1 as well", todo="Give it with --t1 FILE")
+        return None, []
+    t1 = read_volume(path, "T1")
+    array, overlap = resample_onto(t1, flair)  # raises where the two do not meet
+    warnings = list(t1.warnings)
+    if overlap < _LEAST_OVERLAP:
+        warnings.append(f"the T1 covers only {overlap:.0%} of the FLAIR")
+    if not wants:
+        warnings.append(f"model {bundle.spec.name} reads the FLAIR alone: the T1 was checked but not used")
+        return None, warnings
+    return array, warnings
+
+
+def _lesion_maps(
+    result: ClassProbabilities, grid: WorkingGrid, bundle: Bundle
+) -> tuple[np.ndarray, np.ndarray | None, dict[LesionType, np.ndarray]]:
+    """Lesion probability on the canonical grid, the stroke channel's share of it, and the typed channels."""
+    label_map = bundle.spec.output.label_map
+    if max(label_map, default=0) > len(result.channels):
+        raise BundleError(
+            f"output.label_map names channel {max(label_map)}, the network gives {len(result.channels)}",
+            bundle.folder,
+        )
+    lesion = grid.scatter(result.channels.sum(axis=0))
+    np.clip(lesion, 0, 1, out=lesion)
+    typed = {LesionType(label): result.channels[c - 1] for c, label in label_map.items() if label}
+    if bundle.classifier is None:
+        untyped = set(typed) == {LesionType.LESION}
+        return lesion, None, {} if untyped else {kind: grid.scatter(p) for kind, p in typed.items()}
+    if LesionType.STROKE not in typed:
+        return lesion, None, {}
+    total = np.maximum(result.channels.sum(axis=0), 1e-6)
+    return lesion, grid.scatter(typed[LesionType.STROKE] / total), {}
+
+
+def _types(
+    bundle: Bundle,
+    case: _Case,
+    instances: np.ndarray,
+    brain: np.ndarray,
+    stroke: np.ndarray | None,
+    channels: dict[LesionType, np.ndarray],
+) -> Typed:
+    if bundle.classifier is not None:
+        box = brain if brain.any() else np.ones_like(brain)
+        return classify_lesions(bundle.classifier, instances, case.affine, box, stroke)
+    return types_of_channels(instances, channels) if channels else {}
+
+
+def _without_small_ms(
+    instances: np.ndarray, typed: Typed, spacing: tuple[float, ...]
+) -> tuple[np.ndarray, Typed]:
+    """Without the MS lesions that the small-lesion rule drops, renumbered."""
+    rule = SmallLesionRule()
+    kept = np.unique(drop_small(instances, spacing, rule.min_side_mm, rule.min_volume_mm3))
+    stays = {i for i, (kind, _) in typed.items() if kind != LesionType.MS} | set(kept[kept > 0].tolist())
+    old = [i for i in sorted(typed) if i in stays]
+    if len(old) == len(typed):
+        return instances, typed
+    lookup = np.zeros(int(instances.max(initial=0)) + 1, np.int32)
+    lookup[old] = np.arange(1, len(old) + 1)  # ids run by size already, so their order stays
+    return lookup[instances], {int(lookup[i]): typed[i] for i in old}
+
+
+def _type_map(instances: np.ndarray, records: list[LesionRecord]) -> np.ndarray:
+    lookup = np.zeros(int(instances.max(initial=0)) + 1, np.uint8)
+    for record in records:
+        lookup[record.lesion_id] = record.type
+    return lookup[instances]
+
+
+def _sidecar(
+    options: SegmentOptions,
+    method: str,
+    threshold: float,
+    model: Model,
+    result: ClassProbabilities,
+    case: _Case,
+    warnings: list[str],
+    records: list[LesionRecord],
+) -> dict[str, Any]:
+    """What was run, on what and how: enough to run it again."""
+    spec = model.bundle.spec
+    kind = scan_type(records)
+    return {
+        "software": {"name": "LesionSegmenter", "version": __version__},
+        "model": {
+            "name": spec.name,
+            "version": spec.version,
+            "weights_sha256": spec.files[model.bundle.weights.name],
+        },
+        "settings": {
+            "split": method,
+            "threshold": threshold,
+            "small_lesions": options.small_lesions,
+            "flip": options.flip,
+            "t1": str(options.t1) if options.t1 else None,
+        },
+        "device": {"name": model.device.name, "precision": model.device.precision, "notes": result.notes},
+        "seconds": case.seconds,
+        "warnings": warnings,
+        "scan_type": kind.label if kind else None,
+        "reviewed": False,
+    }

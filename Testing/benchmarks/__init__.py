@@ -1,0 +1,1 @@
+"""What each benchmark measures; ``Testing/benchmark.py`` runs them all."""

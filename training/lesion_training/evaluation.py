@@ -1,0 +1,80 @@
+"""Scores of a bundle on the cases of a listing, by the engine's own path from file to case folder."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from LesionSegmenterLib.errors import InputError
+from LesionSegmenterLib.image import read_labels
+from LesionSegmenterLib.instances import label_components
+from LesionSegmenterLib.metrics import evaluate_case
+from LesionSegmenterLib.progress import NoReporter
+from LesionSegmenterLib.segment import SegmentOptions, segment
+
+from .cases import CaseEntry
+
+COLUMNS = ("dice", "lesion_recall", "lesion_precision", "lesion_f1", "pq")
+
+
+@dataclass(frozen=True)
+class CaseScore:
+    """One case: metrics by name (see `evaluate_case`), volumes in ml, and the scan's type.
+
+    ``quiet_ml_per_litre`` is the false-positive volume, per litre of brain, in slices without a lesion.
+    """
+
+    case: str
+    metrics: dict[str, float]
+    true_ml: float
+    found_ml: float
+    quiet_ml_per_litre: float
+    true_type: str
+    scan_type: str | None
+    seconds: float = field(default=0.0)
+
+
+def score_case(entry: CaseEntry, options: SegmentOptions) -> CaseScore:
+    """Segment one listed case into a temporary folder and score what was written."""
+    if entry.mask is None:
+        raise InputError("the case has no truth to score against", entry.image)
+    with tempfile.TemporaryDirectory() as folder:
+        result = segment(entry.image, Path(folder), options, NoReporter())
+        found = read_labels(result.files["instances"])
+    truth = read_labels(entry.mask, "mask")
+    lesion = np.isin(truth.array, entry.lesion_values)
+    doubtful = np.isin(truth.array, entry.doubtful_values)
+    voxel_ml = float(abs(np.linalg.det(truth.affine[:3, :3]))) / 1000
+    thick = int(np.argmax(truth.spacing)) if max(truth.spacing) > 1.5 else 2
+    others = tuple(axis for axis in range(3) if axis != thick)
+    quiet = ~(lesion | doubtful).any(axis=others)
+    false_ml = float(((found.array > 0).sum(axis=others) * quiet).sum()) * voxel_ml
+    brain_litres = result.sidecar["brain_ml"] / 1000 * quiet.mean()
+    return CaseScore(
+        entry.case,
+        evaluate_case(found.array, label_components(lesion), truth.affine),
+        float(lesion.sum()) * voxel_ml,
+        float((found.array > 0).sum()) * voxel_ml,
+        false_ml / brain_litres if brain_litres else float("nan"),
+        entry.type.label,
+        result.sidecar["scan_type"],
+        round(sum(result.sidecar["seconds"].values()), 1),
+    )
+
+
+def score_table(scores: list[CaseScore]) -> str:
+    """A table with a row a case and their mean."""
+    head = f"{'case':<28}{'true ml':>8}{'found':>8}" + "".join(f"{c.replace('lesion_', 'les.'):>12}" for c in COLUMNS)
+    lines = [head + f"{'quiet ml/l':>12}{'type':>8}{'as':>8}{'s':>7}"]
+    for s in scores:
+        values = "".join(f"{s.metrics[c]:>12.3f}" for c in COLUMNS)
+        lines.append(
+            f"{s.case:<28}{s.true_ml:>8.2f}{s.found_ml:>8.2f}{values}{s.quiet_ml_per_litre:>12.2f}"
+            f"{s.true_type:>8}{s.scan_type or '-':>8}{s.seconds:>7.1f}"
+        )
+    mean = "".join(f"{np.nanmean([s.metrics[c] for s in scores]):>12.3f}" for c in COLUMNS)
+    quiet = float(np.nanmean([s.quiet_ml_per_litre for s in scores]))
+    return "\n".join([*lines, f"{'mean':<28}{'':>16}{mean}{quiet:>12.2f}"])
