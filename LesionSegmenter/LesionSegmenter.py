@@ -6,7 +6,6 @@ import sys
 from typing import Any
 
 import qt
-from LesionSegmenterLib import __version__
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
@@ -14,6 +13,8 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
+
+from LesionSegmenterLib import __version__
 
 
 class LesionSegmenter(ScriptedLoadableModule):

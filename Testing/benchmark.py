@@ -6,7 +6,6 @@ import argparse
 import datetime
 import os
 import platform
-import sys
 from pathlib import Path
 
 import torch
@@ -56,4 +55,4 @@ def _machine() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -8,6 +8,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+
 from heads import LESIONS, TYPES, bright_bundle, centred_affine, head, save_head
 from LesionSegmenterLib.engine.model import Model
 from LesionSegmenterLib.progress import NoReporter

@@ -6,17 +6,18 @@ import argparse
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
 from . import __version__
-from .commands import batch, evaluate, measure, models, segment, split
+from .commands import batch, demo, evaluate, measure, models, segment, split
 from .errors import Cancelled, InputError, LesionSegmenterError
 from .progress import JsonReporter
 
-_COMMANDS = (segment, batch, split, measure, evaluate, models)
+_COMMANDS = (demo, segment, batch, split, measure, evaluate, models)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,12 +72,27 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _cancel(number: int, _: FrameType | None) -> None:
+def _cancel(number: int, frame: FrameType | None) -> None:
     """Stop where the program stands; what is open cleans up after itself on the way out."""
+    if _importing(frame):
+        # An exception in the middle of a C extension's import, as of torch, aborts the process: ask again soon.
+        again = threading.Timer(0.05, signal.raise_signal, [number])
+        again.daemon = True
+        again.start()
+        return
     for later in (signal.SIGINT, signal.SIGTERM):
         signal.signal(later, signal.SIG_IGN)
     # Not Cancelled itself, which is an Exception: libraries that survive any Exception would swallow it.
     raise KeyboardInterrupt
+
+
+def _importing(frame: FrameType | None) -> bool:
+    """Whether the program stands in the import of a module."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _tell(options: argparse.Namespace, message: str, status: int) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import LesionSegmenterError
+from .atomic import writing_error
 from .export import write_lesions_tsv
 from .image import Volume, read_labels, write_volume
 from .labels import LesionType
@@ -54,7 +54,7 @@ def run_demo(out: Path, options: SegmentOptions, reporter: Reporter, seed: int =
     try:
         truth.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise LesionSegmenterError(f"cannot make a folder: {error.strerror}", out, "Choose another --out") from error
+        raise writing_error(out, error) from error
     path = out / f"sub-{SUBJECT}_FLAIR.nii.gz"
     write_volume(path, scan.flair, flair)
     write_volume(truth / "instances.nii.gz", scan.instances, flair)

@@ -93,4 +93,6 @@ def make_reporter(mode: str | None) -> NoReporter | JsonReporter | BarReporter:
     """The reporter of ``--progress``; None chooses a bar in a terminal and nothing elsewhere."""
     if mode is None:
         mode = "bar" if sys.stderr.isatty() else "none"
-    return {"bar": BarReporter, "json": JsonReporter, "none": NoReporter}[mode]()
+    if mode == "json":
+        return JsonReporter()
+    return BarReporter() if mode == "bar" else NoReporter()

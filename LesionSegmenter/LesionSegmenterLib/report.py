@@ -41,10 +41,12 @@ def qc_montage(
     Slices are shown in the radiological convention, the patient's right on the left. Without lesions evenly
     spaced slices are shown. The same input gives the same bytes.
     """
-    low, high = np.percentile(flair[::2, ::2], (1, 99))
+    # Percentiles of every voxel of a large image take a second and hardly differ.
+    thin = tuple(slice(None, None, max(1, size // 128)) for size in flair.shape)
+    low, high = np.percentile(flair[thin], (1, 99))
     foreground = flair > low + 0.1 * (high - low)
     chosen = _choose_slices(instances, foreground, spacing[2], max_slices)
-    window = _window(flair[::2, ::2], foreground[::2, ::2])
+    window = _window(flair[thin], foreground[thin])
     box = _in_plane_box(foreground[:, :, chosen])
     panels = [
         _panel(flair[..., k][box], types[..., k][box], instances[..., k][box], spacing, window)

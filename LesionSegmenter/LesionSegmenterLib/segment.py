@@ -42,7 +42,7 @@ class SegmentOptions:
     """Settings of a run; the names are those of the command line.
 
     small_lesions : what becomes of lesions under 3 mm on any side or of at most 14 mm3. ``auto`` drops those
-        typed MS, whose clinical definition the rule is (Hannoun et al., in ConfLUNet), and keeps WMH and
+        typed MS, whose clinical definition the rule is (as in ConfLUNet), and keeps WMH and
         strokes; ``keep`` and ``drop`` treat all alike.
     """
 
@@ -263,7 +263,7 @@ def _without_small_ms(
 ) -> tuple[np.ndarray, Typed]:
     """Without the MS lesions that the small-lesion rule drops, renumbered."""
     rule = SmallLesionRule()
-    kept = np.unique(drop_small(instances, spacing, rule.min_side_mm, rule.min_volume_mm3))
+    kept = drop_small(instances, spacing, rule.min_side_mm, rule.min_volume_mm3)
     stays = {i for i, (kind, _) in typed.items() if kind != LesionType.MS} | set(kept[kept > 0].tolist())
     old = [i for i in sorted(typed) if i in stays]
     if len(old) == len(typed):

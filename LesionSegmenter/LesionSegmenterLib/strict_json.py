@@ -13,7 +13,7 @@ from typing import Any, Literal
 def parse(value: Any, expected: Any, key: str = "") -> Any:
     """A decoded JSON value as `expected`: a dataclass, or a type that one of its fields states.
 
-    Known are dataclasses, X | None, Literal, list[X], dict[str | int, X], str, int, float and Any.
+    Known are dataclasses, X | None, Literal, list[X], tuple[X, Y], dict[str | int, X], str, int, float, Any.
     ValueError, naming the key (below `key`) and for an unknown one the nearest known, where it does not fit.
     """
     origin, arguments = typing.get_origin(expected), typing.get_args(expected)
@@ -27,6 +27,11 @@ def parse(value: Any, expected: Any, key: str = "") -> Any:
         return value
     if origin is list and isinstance(value, list):
         return [parse(item, arguments[0], f"{key}[{i}]") for i, item in enumerate(value)]
+    if origin is tuple and isinstance(value, list) and len(value) == len(arguments):
+        return tuple(
+            parse(item, kind, f"{key}[{i}]")
+            for i, (item, kind) in enumerate(zip(value, arguments, strict=True))
+        )
     if origin is dict and isinstance(value, dict):
         if arguments[0] is int and not all(name.isdecimal() for name in value):
             raise ValueError(f"{key} has a name that is not a channel's number")
@@ -39,7 +44,14 @@ def parse(value: Any, expected: Any, key: str = "") -> Any:
     return value
 
 
-_TYPE_NAMES = {str: "text", int: "a whole number", float: "a number", list: "a list", dict: "an object"}
+_TYPE_NAMES = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    list: "a list",
+    tuple: "a pair",
+    dict: "an object",
+}
 
 
 def _object(value: Any, expected: Any, key: str) -> Any:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -20,7 +20,7 @@ class Timing:
         return statistics.median(self.seconds)
 
     def __str__(self) -> str:
-        unit, factor = ("s", 1) if self.median >= 1 else ("ms", 1000)
+        unit, factor = ("s", 1) if max(self.seconds) >= 1 else ("ms", 1000)
         middle, least, most = (
             f"{factor * s:.3g}" for s in (self.median, min(self.seconds), max(self.seconds))
         )
@@ -52,8 +52,8 @@ class Table:
     title: str
     about: str
     header: tuple[str, ...]
-    rows: list[tuple[str, ...]]
-    notes: list[str] = field(default_factory=list)
+    rows: Sequence[tuple[str, ...]]
+    notes: Sequence[str] = ()
 
     def markdown(self) -> str:
         """The table as text, its columns aligned, readable in a terminal too."""

@@ -47,10 +47,10 @@ def run(repetitions: int) -> Table:
             rows.append(_row(job, times, Path(folder)))
     return Table(
         "The whole command",
-        "`lesion-segmenter segment` on whole heads, from the start of Python to the last file: time, greatest "
-        "resident memory, and the stages as the sidecar gives them (seconds). Volumes under 1.5 mm are read in "
-        "all three planes where the model says so. The rest of the time is Python's imports, reading, and "
-        "writing.",
+        "`lesion-segmenter segment` on whole heads, from the start of Python to the last file: time, "
+        "greatest resident memory, and the stages as the sidecar gives them, in seconds. What is left of the "
+        "time goes into imports, reading and writing. Volumes under 1.5 mm are read in all three planes "
+        "where the model says so.",
         ("voxels", "mm", "goal", "time", "peak memory", *_STAGES),
         rows,
     )
@@ -64,9 +64,9 @@ def _row(job: _Job, times: int, folder: Path) -> tuple[str, ...]:
         "-m",
         "LesionSegmenterLib.cli",
         "segment",
-        path,
+        str(path),
         "--out",
-        folder,
+        str(folder),
         "--device",
         "cpu",
     ]

@@ -37,13 +37,13 @@ class AugmentationSettings:
 
 
 class Augmentation:
-    """Turns crops (N, C, S, S) into training slices (N, C, size, size), all random draws from one generator."""
+    """Turns crops (N, C, S, S) into training slices (N, C, size, size); all draws come from one generator."""
 
     def __init__(self, settings: AugmentationSettings, size: int, generator: torch.Generator):
         self.settings, self.size, self.generator = settings, size, generator
 
     def __call__(self, image: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Augmented images (N, C, size, size) float32 and the middle slice's targets (N, size, size) int64."""
+        """Augmented images (N, C, size, size) float32 and the middle slice's targets (N, size, size)."""
         image, target = self._warp(image, target)
         image = self._lesion_brightness(image, target)
         image = self._resolution(image)
@@ -124,7 +124,7 @@ class Augmentation:
         return image.sign() * image.abs().clamp_min(1e-6) ** gamma.view(-1, 1, 1, 1)
 
     def _noise(self, image: torch.Tensor) -> torch.Tensor:
-        """White noise, neighbours sometimes lost (replaced by the slice itself), and the clip of preprocessing."""
+        """White noise; neighbours sometimes replaced by the slice itself; the clip of preprocessing."""
         settings, count = self.settings, len(image)
         sigma = torch.where(
             self._chosen(count, settings.noise_share), self._uniform(count, 0, settings.noise), 0.0

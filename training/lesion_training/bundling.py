@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,14 @@ from LesionSegmenterLib.bundle import (
 )
 from LesionSegmenterLib.errors import InputError
 from LesionSegmenterLib.labels import LesionType
+from LesionSegmenterLib.networks import build
 
-from .recipe import LISTINGS, Recipe
+from .card import model_card
+from .recipe import LISTINGS, load_recipe
 from .trainer import CHECKPOINT
 
 CLASSIFIER = "classifier.safetensors"
+_CLASSIFIER_DATA = ("bank_soop", "bank_lesymap", "bank_ms_components", "bank_ms_whole", "icbm152")
 
 
 def averaged_weights(run: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -45,28 +49,34 @@ def averaged_weights(run: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]
         ) from error
 
 
-def training_data(names: set[str]) -> list[TrainingData]:
+def training_data(names: Iterable[str]) -> list[TrainingData]:
     """Licence and citation of the data sets of those names, from the package's table."""
     table = yaml.safe_load((LISTINGS / "sources.yaml").read_text())
-    return [TrainingData(name=item["name"], licence=item["licence"], citation=item["citation"])
-            for key, item in table.items() if key in names]  # fmt: skip
+    return [TrainingData(**table[name]) for name in table if name in set(names)]
 
 
 def make_bundle(
     run: Path,
     out: Path,
-    recipe: Recipe,
     *,
     name: str,
     version: str,
-    data_sets: set[str],
     classifier: Path | None,
-    card: str,
     scores: dict[str, Any],
     threshold: float,
 ) -> Bundle:
-    """Write the bundle of a slice network trained by ``recipe``: channel 1 white-matter lesion, 2 stroke."""
-    weights, _ = averaged_weights(run)
+    """Write the bundle of a finished run of a slice network: channel 1 white-matter lesion, 2 stroke.
+
+    ``scores`` is what ``lesion-train evaluate --json`` wrote, empty where nothing was measured yet. Raises
+    InputError where ``run`` holds no run or ``classifier`` no file.
+    """
+    noted = _read_run(run)
+    recipe = load_recipe(noted["recipe"])
+    weights, progress = averaged_weights(run)
+    if classifier is not None and not classifier.is_file():
+        raise InputError("no such classifier", classifier, "Train one with lesion-train cascade")
+    data = training_data([*noted["data_sets"], *(_CLASSIFIER_DATA if classifier else ())])
+    parameters = sum(p.numel() for p in build(recipe.network.name, recipe.network.arguments).parameters())
     spec = BundleSpec(
         name=name,
         version=version,
@@ -76,20 +86,21 @@ def make_bundle(
         preprocessing={"normalisation": "deep-median-mad", "context_slices": 1, "planes": "all"},
         output=Output("types", {1: int(LesionType.LESION), 2: int(LesionType.STROKE)}, threshold),
         shape="slice",
-        training_data=training_data(data_sets),
-        licence="Apache-2.0 (code and weights); see the training data for theirs",
+        training_data=data,
+        licence="Apache-2.0; the training data keep their own",
         scores=scores,
         classifier=CLASSIFIER if classifier else None,
         split="components",
     )
+    card = model_card(f"{name} {version}", recipe, noted, progress, data, scores, parameters)
     files: dict[str, Path | bytes] = {WEIGHTS: save(weights), CARD: card.encode()}
-    if classifier:
+    if classifier is not None:
         files[CLASSIFIER] = classifier
     return write_bundle(out, spec, files)
 
 
-def read_run(run: Path) -> dict[str, Any]:
-    """What ``fit`` noted of a run: recipe, seed, start, device."""
+def _read_run(run: Path) -> dict[str, Any]:
+    """What ``fit`` noted of a run: recipe, seed, start, device, data sets."""
     path = run / "run.json"
     if not path.is_file():
         raise InputError("no run here", run, "Train one with lesion-train fit")

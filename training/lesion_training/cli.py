@@ -13,8 +13,8 @@ from tqdm import tqdm
 from LesionSegmenterLib.engine.device import DEVICES, PRECISIONS, choose_device
 from LesionSegmenterLib.errors import InputError, LesionSegmenterError
 
-from .cases import LISTING, read_listing
-from .recipe import LISTINGS, load_recipe, recipe_names
+from .cases import LISTING, CaseEntry, read_listing
+from .recipe import LISTINGS, CaseSettings, load_recipe, recipe_names
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,9 +50,78 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--precision", choices=PRECISIONS, default="auto")
     fit.set_defaults(run=_fit)
 
+    cascade = commands.add_parser("cascade", help="train the classifier of lesion types on the mask banks")
+    cascade.add_argument("--data", type=Path, required=True, help="folder that holds lesion_banks/")
+    cascade.add_argument("--out", type=Path, required=True, help="folder for classifier.safetensors")
+    cascade.add_argument("--seed", type=int, default=0)
+    cascade.set_defaults(run=_cascade)
+
+    evaluate = commands.add_parser("evaluate", help="score a bundle on the listed cases of one split")
+    evaluate.add_argument("bundle", help="a bundle's folder, or a model's name")
+    evaluate.add_argument("--data", type=Path, required=True, help="folder of the listed cases")
+    evaluate.add_argument("--listing", default="public.tsv", help="the package's listing to use")
+    evaluate.add_argument("--split", default="validation")
+    evaluate.add_argument("--threshold", type=float, help="lesion probability (default: the bundle's)")
+    evaluate.add_argument("--json", type=Path, help="write the scores to this file as well")
+    evaluate.set_defaults(run=_evaluate)
+
+    bundle = commands.add_parser("bundle", help="make a bundle of a run")
+    bundle.add_argument("training_run", type=Path, metavar="RUN")
+    bundle.add_argument("--out", type=Path, required=True, help="the bundle's folder")
+    bundle.add_argument("--name", required=True)
+    bundle.add_argument("--version", default="0.1.0")
+    bundle.add_argument("--classifier", type=Path, help="the cascade's second stage")
+    bundle.add_argument("--threshold", type=float, default=0.5)
+    bundle.add_argument("--scores", type=Path, help="what evaluate --json wrote")
+    bundle.set_defaults(run=_bundle)
+
     recipes = commands.add_parser("recipes", help="list the recipes")
     recipes.set_defaults(run=_recipes)
     return parser
+
+
+def _cascade(options: argparse.Namespace) -> None:
+    from .cascade import train_cascade
+
+    print(json.dumps(train_cascade(options.data, options.out, options.seed), indent=1))
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from LesionSegmenterLib.segment import SegmentOptions
+
+    from .evaluation import score_case, score_summary, score_table
+
+    entries = [e for e in _entries(options.data, options.listing) if e.split == options.split]
+    if not entries:
+        raise InputError(f"no case of split {options.split!r} is listed", options.data)
+    settings = SegmentOptions(model=options.bundle, threshold=options.threshold)
+    scores = [score_case(entry, settings) for entry in tqdm(entries, desc="scoring", file=sys.stderr)]
+    print(score_table(scores))
+    if options.json:
+        options.json.write_text(json.dumps(score_summary(scores), indent=1) + "\n")
+
+
+def _bundle(options: argparse.Namespace) -> None:
+    from .bundling import make_bundle
+
+    made = make_bundle(
+        options.training_run,
+        options.out,
+        name=options.name,
+        version=options.version,
+        classifier=options.classifier,
+        scores=json.loads(options.scores.read_text()) if options.scores else {},
+        threshold=options.threshold,
+    )
+    print(f"Bundle {made.spec.name} {made.spec.version} written to {made.folder}")
+
+
+def _entries(data: Path, listing: str) -> list[CaseEntry]:
+    """The entries of the data folder's own listing, or of the package's by name."""
+    if not data.is_dir():
+        raise InputError("no such folder of cases", data)
+    own = data / LISTING
+    return read_listing(own if own.is_file() else LISTINGS / listing, data)
 
 
 def _recipes(_: argparse.Namespace) -> None:
@@ -64,16 +133,15 @@ def _recipes(_: argparse.Namespace) -> None:
 def _fit(options: argparse.Namespace) -> None:
     from dataclasses import replace
 
+    import torch
+
     from .pool import build_pool
     from .trainer import Trainer
 
     recipe = load_recipe(options.recipe)
     if options.steps:
         recipe = replace(recipe, optimisation=replace(recipe.optimisation, steps=options.steps))
-    if not options.data.is_dir():
-        raise InputError("no such folder of cases", options.data)
-    own = options.data / LISTING
-    entries = read_listing(own if own.is_file() else LISTINGS / recipe.listing, options.data)
+    entries = [e for e in _entries(options.data, recipe.listing) if e.split == "train"]
     device = choose_device(options.device, options.precision)
     options.out.mkdir(parents=True, exist_ok=True)
     bar = tqdm(desc="preparing cases", file=sys.stderr)
@@ -82,17 +150,17 @@ def _fit(options: argparse.Namespace) -> None:
         bar.total = total
         bar.update(done - bar.n)
 
-    cases = build_pool(
-        [e for e in entries if e.split == "train"], options.data, recipe.cases, options.seed, prepared
-    )
+    cases = build_pool(entries, options.data, recipe.cases, options.seed, prepared)
     bar.close()
     started = time.strftime("%Y-%m-%d %H:%M")
-    (options.out / "run.json").write_text(
-        json.dumps(
-            {"recipe": options.recipe, "seed": options.seed, "started": started, "device": vars(device)},
-            indent=1,
-        )
-    )
+    noted = {
+        "recipe": options.recipe,
+        "seed": options.seed,
+        "started": started,
+        "device": {"name": device.name, "precision": device.precision, "threads": torch.get_num_threads()},
+        "data_sets": sorted({entry.dataset for entry in entries} | _data_of(recipe.cases)),
+    }
+    (options.out / "run.json").write_text(json.dumps(noted, indent=1) + "\n")
     steps = tqdm(total=recipe.optimisation.steps, desc="training", file=sys.stderr, mininterval=5)
     with (options.out / "loss.tsv").open("a", buffering=1) as log:
 
@@ -104,6 +172,13 @@ def _fit(options: argparse.Namespace) -> None:
 
         Trainer(recipe, cases, options.out, options.seed, device).fit(trained)
     steps.close()
+
+
+def _data_of(cases: CaseSettings) -> set[str]:
+    """The banks and maps that painting and synthesis draw on."""
+    if not (cases.painted or cases.synthetic):
+        return set()
+    return {"bank_soop", "bank_lesymap", "bank_ms_components", "icbm152"}
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -65,9 +66,25 @@ def score_case(entry: CaseEntry, options: SegmentOptions) -> CaseScore:
     )
 
 
+def score_summary(scores: list[CaseScore]) -> dict[str, Any]:
+    """The scores as plain values for JSON: ``cases`` by name, and ``mean`` over them; nan becomes None."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        return None if isinstance(value, float) and not np.isfinite(value) else value
+
+    mean = {c: float(np.nanmean([s.metrics[c] for s in scores])) for c in COLUMNS}
+    mean["quiet"] = float(np.nanmean([s.quiet_ml_per_litre for s in scores]))
+    cases = {s.case: asdict(s) for s in scores}
+    return plain({"cases": cases, "mean": mean})
+
+
 def score_table(scores: list[CaseScore]) -> str:
     """A table with a row a case and their mean."""
-    head = f"{'case':<28}{'true ml':>8}{'found':>8}" + "".join(f"{c.replace('lesion_', 'les.'):>12}" for c in COLUMNS)
+    head = f"{'case':<28}{'true ml':>8}{'found':>8}" + "".join(
+        f"{c.replace('lesion_', 'les.'):>12}" for c in COLUMNS
+    )
     lines = [head + f"{'quiet ml/l':>12}{'type':>8}{'as':>8}{'s':>7}"]
     for s in scores:
         values = "".join(f"{s.metrics[c]:>12.3f}" for c in COLUMNS)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any
 
 import yaml
 
 from LesionSegmenterLib.errors import InputError
+from LesionSegmenterLib.strict_json import parse
 
 from .augmentation import AugmentationSettings
 from .sampling import SamplingSettings
 
 FOLDER = Path(__file__).parent / "recipes"
 LISTINGS = Path(__file__).parent / "datasets"
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class NetworkSettings:
 
 @dataclass(frozen=True)
 class CaseSettings:
-    """Shares of the draws: cases as they are, cases with painted lesions, synthetic heads and their number."""
+    """Shares of the draws: cases as they are, with painted lesions, synthetic heads and their number."""
 
     real: float = 1.0
     painted: float = 0.0
@@ -75,46 +75,10 @@ def load_recipe(name: str) -> Recipe:
     """The recipe of that name or file; InputError for an unknown name or key, with the nearest right one."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     if not path.is_file():
-        raise InputError(
-            f"no recipe {name!r}",
-            todo=f"There are {', '.join(recipe_names())}{_nearest(name, recipe_names())}",
-        )
+        near = difflib.get_close_matches(name, recipe_names(), 1)
+        known = f"There are {', '.join(recipe_names())}"
+        raise InputError(f"no recipe {name!r}", todo=f"Did you mean {near[0]!r}? {known}" if near else known)
     try:
-        content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise InputError(f"not readable as YAML: {error}", path) from error
-    return _parse(Recipe, content, path, "")
-
-
-def _nearest(key: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(key, known, 1)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def _parse(kind: type[T], content: Any, path: Path, inside: str) -> T:
-    """A settings dataclass of a YAML mapping, strict about keys and types."""
-    if not isinstance(content, dict):
-        raise InputError(f"{inside or 'the recipe'} must be a mapping of settings", path)
-    known = [f.name for f in fields(kind)]  # type: ignore[arg-type]
-    for key in content:
-        if key not in known:
-            raise InputError(
-                f"unknown setting {inside}{key}{_nearest(key, known)}", path, f"Known: {', '.join(known)}"
-            )
-    hints = get_type_hints(kind)
-    values = {}
-    for key, value in content.items():
-        hint = hints[key]
-        if is_dataclass(hint):
-            value = _parse(hint, value, path, f"{inside}{key}.")  # type: ignore[arg-type]
-        elif isinstance(value, list):
-            value = tuple(value)
-        elif hint is float and isinstance(value, int):
-            value = float(value)
-        elif hint in (int, float, str) and not isinstance(value, hint):
-            raise InputError(f"setting {inside}{key} must be of type {hint.__name__}, not {value!r}", path)
-        values[key] = value
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise InputError(f"{inside or 'the recipe'} is incomplete: {error}", path) from error
+        return parse(yaml.safe_load(path.read_text()), Recipe)
+    except (yaml.YAMLError, ValueError) as error:
+        raise InputError(str(error), path) from error

@@ -111,7 +111,7 @@ class SliceSampler:
 
 
 def _majority(target: np.ndarray, axis: int) -> np.ndarray:
-    """A thick slice's target: lesion where it fills at least 45%, else the most severe of what else is there."""
+    """A thick slice's target: lesion where it fills over 45%, doubtful where it fills over a quarter."""
     result = np.zeros([n for a, n in enumerate(target.shape) if a != axis], np.uint8)
     for value in np.unique(target)[::-1]:  # from ignore and doubtful down to lesions, which win
         if value in (WHITE_MATTER_LESION, STROKE):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import Cancelled, InputError, LesionSegmenterError
 from ..progress import JsonReporter, Reporter, make_reporter, overall
+from . import counted
 from .segment import add_engine_options, segment_options
 
 if TYPE_CHECKING:
@@ -64,12 +65,12 @@ def run(options: argparse.Namespace) -> None:
         failed = _segment_all(left, options, reporter)
     finally:
         reporter.close()
+    written, skipped = len(left) - len(failed), len(flairs) - len(left)
     if isinstance(reporter, JsonReporter):
-        reporter.tell(
-            "done", cases=len(left) - len(failed), skipped=len(flairs) - len(left), failed=len(failed)
-        )
+        lines = {subject: str(error) for subject, error in failed.items()}
+        reporter.tell("done", cases=written, skipped=skipped, failed=lines)
     else:
-        print(f"{len(left) - len(failed)} cases written to {options.out}, {len(flairs) - len(left)} skipped")
+        print(f"{counted(written, 'case')} written to {options.out}, {skipped} skipped")
     if failed:
         _raise_failures(failed, len(left))
 
@@ -109,9 +110,11 @@ def _tell_case(reporter: Reporter, subject: str, result: SegmentResult) -> None:
         files = {name: str(path) for name, path in result.files.items()}
         reporter.tell("case", subject=subject, lesions=len(result.records), scan_type=scan_type, files=files)
     else:
-        print(
-            f"{subject}: {len(result.records)} lesions, {volume_ml:.2f} ml, {scan_type or 'no type'}",
-            flush=True,
+        from tqdm import tqdm
+
+        # Not print, which would write into a bar.
+        tqdm.write(
+            f"{subject}: {counted(len(result.records), 'lesion')}, {volume_ml:.2f} ml, {scan_type or '-'}"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from . import counted
 from .segment import probability
 
 _METHODS = ("components", "acls", "acls-conflunet")
@@ -67,4 +68,4 @@ def run(options: argparse.Namespace) -> None:
     )
     write_volume(options.out, orientation.restore(instances), volume)
     volume_ml = np.count_nonzero(instances) * abs(np.linalg.det(affine[:3, :3])) / 1000
-    print(f"{instances.max()} lesions, {volume_ml:.2f} ml. Written to {options.out}")
+    print(f"{counted(int(instances.max()), 'lesion')}, {volume_ml:.2f} ml. Written to {options.out}")

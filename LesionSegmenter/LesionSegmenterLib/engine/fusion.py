@@ -21,13 +21,14 @@ class FusedElement(nn.Module):
     def __init__(self, element: ResidualElement):
         super().__init__()
         conv, projection, norm = element.conv, element.projection, element.norm
+        assert norm.running_mean is not None and norm.running_var is not None
         kernel = conv.weight.detach().clone()
         kernel[:, :, 1:2, 1:2] += projection.weight.detach()
         bias = conv.bias + projection.bias  # type: ignore[operator]
         self.conv = nn.Conv2d(conv.in_channels, conv.out_channels, 3, padding=1)
         self.conv.weight, self.conv.bias = fuse_conv_bn_weights(
             kernel, bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
-        )  # type: ignore[arg-type]
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return functional.relu(self.conv(x), inplace=True)

@@ -45,7 +45,8 @@ class UResNet(nn.Module):
         # after each deconvolution, on both sides of the summed skip at the first level up.
         self.down = nn.ModuleList(ResidualElement(i, o) for i, o in pairwise((in_channels, *widths)))
         self.up = nn.ModuleList(
-            nn.ConvTranspose2d(deep, shallow, 2, stride=2) for shallow, deep in reversed(list(pairwise(widths)))
+            nn.ConvTranspose2d(deep, shallow, 2, stride=2)
+            for shallow, deep in reversed(list(pairwise(widths)))
         )
         self.before_skip = ResidualElement(widths[-2], widths[-2])
         self.after_skip = nn.ModuleList(ResidualElement(w, w) for w in reversed(widths[:-1]))

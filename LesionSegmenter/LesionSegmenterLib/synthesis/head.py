@@ -37,7 +37,7 @@ def distance_to(mask: np.ndarray, closing: int = 0) -> np.ndarray:
 
 
 def deform(anatomy: Anatomy, rng: np.random.Generator, amount_mm: float = 4.0) -> Anatomy:
-    """Another person's brain: a random scaling of each axis, a smooth warp, and ventricles of another width."""
+    """Another person's brain: each axis scaled, a smooth warp, and ventricles of another width."""
     shape = anatomy.brain.shape
     centre = (np.array(shape) - 1) / 2
     scale = rng.uniform(0.93, 1.07, 3)

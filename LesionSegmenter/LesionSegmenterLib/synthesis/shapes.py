@@ -53,7 +53,7 @@ def juxtacortical(anatomy: Anatomy, rng: np.random.Generator, count: int) -> lis
 
 
 def infarct(anatomy: Anatomy, rng: np.random.Generator, side: int, radius: float) -> np.ndarray:
-    """A cortical infarct: a ragged wedge from the lateral cortex of the right (1) or left (-1) side inwards."""
+    """A cortical infarct: a ragged ball about the lateral cortex of the right (1) or left (-1) side."""
     right, front, up = _world(anatomy)
     tissue = (anatomy.gray + anatomy.white > 0.7) & (anatomy.brain > 0.5)
     depth = distance_to(anatomy.brain <= 0.5)
