@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import nibabel as nib
@@ -9,11 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from heads import LESIONS, centred_affine, save_head
+from lesion_training.cases import CaseEntry
 
-COLUMNS = (
-    "case patient split image mask lesion_values doubtful_values ventricle_values type whole_head complete "
-    "weight dataset painted"
-).split()
+COLUMNS = tuple(field.name for field in fields(CaseEntry))
 SHAPE, THICK = (48, 60, 16), (3.0, 3.0, 6.0)
 
 # RAS mm of white matter, where the banks' masks lie.
@@ -69,7 +68,7 @@ def save_case(folder: Path, case: str, spacing: tuple[float, ...] = THICK) -> np
     return labels
 
 
-def write_bank(path: Path, half_axes: tuple[int, int, int], sign: int, count: int = 4) -> None:
+def write_bank(path: Path, half_axes: tuple[int, int, int], sign: int, count: int = 6) -> None:
     """A bank of ellipsoids on a 1 mm grid, in the format of `lesion_training.banks`."""
     affine = np.diag([sign, 1.0, 1.0, 1.0])
     affine[:3, 3] = (-sign * 90, -126, -72)
@@ -93,7 +92,7 @@ def write_bank(path: Path, half_axes: tuple[int, int, int], sign: int, count: in
     )
 
 
-def write_banks(folder: Path, count: int = 4) -> None:
+def write_banks(folder: Path, count: int = 6) -> None:
     for name, (half_axes, sign) in _BANKS.items():
         write_bank(folder / "lesion_banks" / f"{name}.npz", half_axes, sign, count)
 

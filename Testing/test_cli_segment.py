@@ -310,7 +310,8 @@ def test_a_signal_during_an_import_waits_for_its_end(tmp_path, monkeypatch, caps
     def command(_) -> None:
         module = importlib.import_module("interrupted")
         imported.append(module.whole)
-        time.sleep(60)
+        for _ in range(1000):
+            time.sleep(0.01)
 
     monkeypatch.setattr(models, "_list", command)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -19,6 +19,8 @@ from .labels import LesionType
 TYPES = (LesionType.WMH, LesionType.STROKE, LesionType.MS)  # the order of the outputs
 _SKEWED = torch.tensor([name.endswith(("_mm3", "_mm2", "_mm")) for name in FEATURE_NAMES])
 
+_EM_ROUNDS = 50
+
 
 class CascadeClassifier(nn.Module):
     """Eleven features to three types: 11 -> 400 -> 400 -> 3, ReLU; 166,403 parameters.
@@ -90,6 +92,28 @@ class CascadeClassifier(nn.Module):
             todo = "Install the model bundle again"
             raise BundleError("cannot be read as weights of the lesion classifier", path, todo) from error
         return model.eval()
+
+
+def adjusted_to_scan(
+    probabilities: NDArray[np.floating], volumes_mm3: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Type probabilities (n, 3) of one scan's lesions, given the mix of types that the scan seems to hold.
+
+    The classifier was trained on equal shares of the types; one person rarely has all. The scan's own shares
+    are estimated by expectation maximisation and multiplied in (Saerens, Latinne and Decaestecker 2002,
+    Neural Computation 14:21-41). Lesions weigh as their diameter, as in training; a pseudo-count of one
+    average lesion a type keeps every type possible.
+    """
+    if len(probabilities) == 0:
+        return np.empty((0, len(TYPES)))
+    weights = np.cbrt(volumes_mm3)
+    shares = np.full(len(TYPES), 1 / len(TYPES))
+    for _ in range(_EM_ROUNDS):
+        adjusted = probabilities * shares
+        adjusted /= adjusted.sum(axis=1, keepdims=True)
+        shares = weights @ adjusted + weights.mean()
+        shares /= shares.sum()
+    return adjusted
 
 
 def scan_type(types: NDArray[np.integer], volumes_mm3: NDArray[np.floating]) -> LesionType | None:

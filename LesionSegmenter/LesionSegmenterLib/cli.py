@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
 def _cancel(number: int, frame: FrameType | None) -> None:
     """Stop where the program stands; what is open cleans up after itself on the way out."""
     if _importing(frame):
-        # An exception in the middle of a C extension's import, as of torch, aborts the process: ask again soon.
+        # An exception within the import of a C extension, such as torch, aborts the process: ask again soon.
         again = threading.Timer(0.05, signal.raise_signal, [number])
         again.daemon = True
         again.start()

@@ -40,7 +40,9 @@ def parse(value: Any, expected: Any, key: str = "") -> Any:
         }
     accepted = (int, float) if expected is float else origin or expected
     if expected is not Any and (not isinstance(value, accepted) or isinstance(value, bool)):
-        raise ValueError(f"{key} is {json.dumps(value):.60}: expected {_TYPE_NAMES[origin or expected]}")
+        raise ValueError(
+            f"{key} is {json.dumps(value, default=str):.60}: expected {_TYPE_NAMES[origin or expected]}"
+        )
     return value
 
 
@@ -60,7 +62,7 @@ def _object(value: Any, expected: Any, key: str) -> Any:
         raise ValueError(f"{key or 'the content'} is not an object")
     prefix = f"{key}." if key else ""
     hints = typing.get_type_hints(expected)
-    for name in value:
+    for name in map(str, value):  # YAML, unlike JSON, has keys that are no text
         if name not in hints:
             near = difflib.get_close_matches(name, hints, 1)
             advice = f"Did you mean {near[0]!r}?" if near else f"The keys are {', '.join(hints)}"

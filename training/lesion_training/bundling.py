@@ -104,4 +104,12 @@ def _read_run(run: Path) -> dict[str, Any]:
     path = run / "run.json"
     if not path.is_file():
         raise InputError("no run here", run, "Train one with lesion-train fit")
-    return json.loads(path.read_text())
+    return read_json(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What a command of this package noted in a JSON file; InputError where it cannot be read."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError("cannot be read as JSON", path, "Write it again with lesion-train") from error

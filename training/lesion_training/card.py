@@ -63,11 +63,16 @@ def _score_table(scores: dict[str, Any]) -> str:
     rows = ["| case | " + " | ".join(n.replace("_", " ") for n in _SCORES) + " | quiet ml/l | scan type |"]
     rows.append("| --- |" + " --- |" * (len(_SCORES) + 2))
     for name, case in scores.get("cases", {}).items():
-        values = " | ".join(f"{case['metrics'][n]:.3f}" for n in _SCORES)
-        rows.append(f"| {name} | {values} | {case['quiet_ml_per_litre']:.2f} | {case['scan_type']} |")
+        values = " | ".join(_number(case["metrics"][n], 3) for n in _SCORES)
+        quiet, kind = _number(case["quiet_ml_per_litre"], 2), case["scan_type"] or "-"
+        rows.append(f"| {name} | {values} | {quiet} | {kind} |")
     mean = scores.get("mean", {})
     if mean:
-        rows.append(
-            "| mean | " + " | ".join(f"{mean[n]:.3f}" for n in _SCORES) + f" | {mean['quiet']:.2f} | |"
-        )
+        values = " | ".join(_number(mean[n], 3) for n in _SCORES)
+        rows.append(f"| mean | {values} | {_number(mean['quiet'], 2)} | |")
     return "\n".join(rows)
+
+
+def _number(value: float | None, digits: int) -> str:
+    """The value to so many digits; a dash for a score that the case could not define."""
+    return "-" if value is None else f"{value:.{digits}f}"

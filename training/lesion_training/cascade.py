@@ -20,7 +20,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 from torch.nn import functional
 
-from LesionSegmenterLib.classifier import TYPES, CascadeClassifier, scan_type
+from LesionSegmenterLib.classifier import TYPES, CascadeClassifier, adjusted_to_scan, scan_type
 from LesionSegmenterLib.errors import InputError
 from LesionSegmenterLib.features import brain_box, features_in_box
 from LesionSegmenterLib.labels import LesionType
@@ -30,7 +30,7 @@ from LesionSegmenterLib.synthesis.wmh import wmh_mask
 from .banks import MaskBank
 
 HELD_OUT_PATIENTS = ("patient07", "patient19")  # of ms_whole_ljubljana; their real masks are reported on
-_DRAWS = {"ms_patient": 6, "ms_composed": 60, "stroke_acute": 120, "stroke_chronic": 50, "wmh": 170}
+_DRAWS = {"ms_patient": 6, "ms_composed": 60, "stroke_acute": 220, "stroke_chronic": 60, "wmh": 170}
 _HELD_OUT_FRACTION = 0.2
 _MAX_LESIONS_A_SCAN = 60  # in training, so that a few scans of many specks do not outweigh the rest
 # This bank's heads are turned into MNI space but keep their size: 129 x 155 x 124 mm about (0, -20, 6), where
@@ -262,7 +262,8 @@ def _balanced(confusion: NDArray[np.integer]) -> float:
 
 def _typed(model: CascadeClassifier, features: NDArray[np.float64]) -> tuple[NDArray[np.int64], LesionType]:
     """Each lesion's type and the scan's."""
-    types = np.array(TYPES)[model.classify(features).argmax(axis=1)]
+    probabilities = adjusted_to_scan(model.classify(features), features[:, 0])
+    types = np.array(TYPES)[probabilities.argmax(axis=1)]
     kind = scan_type(types, features[:, 0])
     assert kind is not None  # scans without lesions were left out
     return types, kind

@@ -79,13 +79,18 @@ def read_listing(listing: Path, root: Path) -> list[CaseEntry]:
     """
     if not listing.is_file():
         raise InputError("no such listing of cases", listing)
-    with listing.open(newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
+    try:
+        with listing.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file, delimiter="\t"))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError("cannot be read as a table", listing, "Write it as tab-separated text") from error
     entries = []
     for number, row in enumerate(rows, start=2):
         try:
             entries.append(_entry(row, root))
-        except (KeyError, ValueError, AttributeError) as error:
+        except KeyError as error:
+            raise InputError(f"there is no column {error}", listing) from error
+        except (ValueError, TypeError, AttributeError) as error:  # the latter two where a line is too short
             raise InputError(f"line {number} cannot be read: {error}", listing) from error
     splits: dict[str, str] = {}
     for entry in entries:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from pathlib import Path
+from types import FrameType
 
 from tqdm import tqdm
 
+from LesionSegmenterLib.atomic import writing_error
 from LesionSegmenterLib.engine.device import DEVICES, PRECISIONS, choose_device
 from LesionSegmenterLib.errors import InputError, LesionSegmenterError
 
@@ -21,6 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns its exit status (0 done, 2 unusable input, 3 cancelled, 1 anything else)."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    before = signal.signal(signal.SIGTERM, _cancel)
     try:
         options.run(options)
     except LesionSegmenterError as error:
@@ -29,7 +33,13 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("lesion-train: cancelled", file=sys.stderr)
         return 3
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return 0
+
+
+def _cancel(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,22 +97,24 @@ def _cascade(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from LesionSegmenterLib.segment import SegmentOptions
+    from LesionSegmenterLib.segment import SegmentOptions, load
 
     from .evaluation import score_case, score_summary, score_table
 
-    entries = [e for e in _entries(options.data, options.listing) if e.split == options.split]
-    if not entries:
-        raise InputError(f"no case of split {options.split!r} is listed", options.data)
+    entries = _entries(options.data, options.listing, options.split)
     settings = SegmentOptions(model=options.bundle, threshold=options.threshold)
-    scores = [score_case(entry, settings) for entry in tqdm(entries, desc="scoring", file=sys.stderr)]
+    model = load(settings)
+    scores = [score_case(entry, settings, model) for entry in tqdm(entries, desc="scoring", file=sys.stderr)]
     print(score_table(scores))
     if options.json:
-        options.json.write_text(json.dumps(score_summary(scores), indent=1) + "\n")
+        try:
+            options.json.write_text(json.dumps(score_summary(scores), indent=1) + "\n")
+        except OSError as error:
+            raise writing_error(options.json, error) from error
 
 
 def _bundle(options: argparse.Namespace) -> None:
-    from .bundling import make_bundle
+    from .bundling import make_bundle, read_json
 
     made = make_bundle(
         options.training_run,
@@ -110,18 +122,22 @@ def _bundle(options: argparse.Namespace) -> None:
         name=options.name,
         version=options.version,
         classifier=options.classifier,
-        scores=json.loads(options.scores.read_text()) if options.scores else {},
+        scores=read_json(options.scores) if options.scores else {},
         threshold=options.threshold,
     )
     print(f"Bundle {made.spec.name} {made.spec.version} written to {made.folder}")
 
 
-def _entries(data: Path, listing: str) -> list[CaseEntry]:
-    """The entries of the data folder's own listing, or of the package's by name."""
+def _entries(data: Path, listing: str, split: str) -> list[CaseEntry]:
+    """The entries of one split in the data folder's own listing, or in the package's by name."""
     if not data.is_dir():
         raise InputError("no such folder of cases", data)
     own = data / LISTING
-    return read_listing(own if own.is_file() else LISTINGS / listing, data)
+    listed = read_listing(own if own.is_file() else LISTINGS / listing, data)
+    entries = [entry for entry in listed if entry.split == split]
+    if not entries:
+        raise InputError(f"no case of split {split!r} is listed", data)
+    return entries
 
 
 def _recipes(_: argparse.Namespace) -> None:
@@ -139,11 +155,16 @@ def _fit(options: argparse.Namespace) -> None:
     from .trainer import Trainer
 
     recipe = load_recipe(options.recipe)
-    if options.steps:
+    if options.steps is not None:
+        if options.steps < 1:
+            raise InputError(f"--steps is {options.steps}", todo="Train for at least one step")
         recipe = replace(recipe, optimisation=replace(recipe.optimisation, steps=options.steps))
-    entries = [e for e in _entries(options.data, recipe.listing) if e.split == "train"]
+    entries = _entries(options.data, recipe.listing, "train")
     device = choose_device(options.device, options.precision)
-    options.out.mkdir(parents=True, exist_ok=True)
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise writing_error(options.out, error) from error
     bar = tqdm(desc="preparing cases", file=sys.stderr)
 
     def prepared(_: str, done: int, total: int) -> None:

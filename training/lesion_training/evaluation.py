@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from LesionSegmenterLib.engine.model import Model
 from LesionSegmenterLib.errors import InputError
 from LesionSegmenterLib.image import read_labels
 from LesionSegmenterLib.instances import label_components
@@ -38,12 +39,12 @@ class CaseScore:
     seconds: float = field(default=0.0)
 
 
-def score_case(entry: CaseEntry, options: SegmentOptions) -> CaseScore:
-    """Segment one listed case into a temporary folder and score what was written."""
+def score_case(entry: CaseEntry, options: SegmentOptions, model: Model) -> CaseScore:
+    """Segment one listed case with the options' model into a temporary folder and score what was written."""
     if entry.mask is None:
         raise InputError("the case has no truth to score against", entry.image)
     with tempfile.TemporaryDirectory() as folder:
-        result = segment(entry.image, Path(folder), options, NoReporter())
+        result = segment(entry.image, Path(folder), options, NoReporter(), model)
         found = read_labels(result.files["instances"])
     truth = read_labels(entry.mask, "mask")
     lesion = np.isin(truth.array, entry.lesion_values)

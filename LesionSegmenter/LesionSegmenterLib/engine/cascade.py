@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from ..classifier import CascadeClassifier
-from ..features import lesion_features
+from ..classifier import CascadeClassifier, adjusted_to_scan
+from ..features import FEATURE_NAMES, lesion_features
 from ..labels import LesionType
 
 _CLASSES = (LesionType.WMH, LesionType.STROKE, LesionType.MS)
@@ -28,7 +28,8 @@ def classify_lesions(
 
     The classifier of Llambias et al. (paper 000) sees 11 measures of a lesion's shape and place. Where the
     network has a stroke channel, its share of the lesion's probability (``stroke``, on the grid of
-    ``instances``, 0..1 a voxel) multiplies in as a second, independent opinion.
+    ``instances``, 0..1 a voxel) multiplies in as a second, independent opinion. What all lesions of the scan
+    say of its mix of types comes last (`adjusted_to_scan`).
     """
     ids, features = lesion_features(instances, affine, brain_mask)
     if len(ids) == 0:
@@ -39,6 +40,7 @@ def classify_lesions(
         share = np.clip(share, _LEAST_EVIDENCE, 1 - _LEAST_EVIDENCE)
         probabilities = probabilities * np.stack([1 - share, share, 1 - share], axis=1)
         probabilities /= probabilities.sum(axis=1, keepdims=True)
+    probabilities = adjusted_to_scan(probabilities, features[:, FEATURE_NAMES.index("volume_mm3")])
     best = probabilities.argmax(axis=1)
     return {
         int(i): (_CLASSES[b], round(float(p[b]), 4)) for i, b, p in zip(ids, best, probabilities, strict=True)

@@ -1,0 +1,534 @@
+"""Losses, recipes, the trainer, and the way from a run to a bundle that the engine loads."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from dataclasses import replace
+from datetime import date
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from scipy.special import log_softmax, softmax
+
+from heads import bright_bundle
+from lesion_training import cascade, trainer
+from lesion_training.bundling import averaged_weights, make_bundle
+from lesion_training.cases import BACKGROUND, DOUBTFUL, IGNORE, STROKE, WHITE_MATTER_LESION, PreparedCase
+from lesion_training.cli import main
+from lesion_training.losses import segmentation_loss, voxel_weights
+from lesion_training.recipe import (
+    NetworkSettings,
+    OptimisationSettings,
+    Recipe,
+    load_recipe,
+    recipe_names,
+)
+from lesion_training.sampling import SamplingSettings
+from lesion_training.trainer import CHECKPOINT, Trainer
+from LesionSegmenterLib.bundle import load_bundle
+from LesionSegmenterLib.classifier import CascadeClassifier
+from LesionSegmenterLib.engine.device import Device
+from LesionSegmenterLib.engine.model import load_model
+from LesionSegmenterLib.errors import Cancelled, InputError, LesionSegmenterError
+from LesionSegmenterLib.networks import build
+from small_data import row, small_data, write_listing
+
+CPU = Device("cpu", "fp32")
+NETWORK = {"name": "uresnet", "arguments": {"in_channels": 3, "out_channels": 3, "widths": [4, 8]}}
+
+# Losses
+
+
+def weights_of(labels: np.ndarray, **changes: float) -> np.ndarray:
+    settings = {"doubtful": 0.5, "small_area": 16.0, "largest": 3.0} | changes
+    return voxel_weights(torch.from_numpy(labels)[None], **settings)[0].numpy()
+
+
+def test_small_lesions_weigh_the_root_of_their_smallness_within_bounds():
+    labels = np.zeros((20, 20), np.int64)
+    labels[0, 0] = WHITE_MATTER_LESION  # 1 pixel: 4, held at 3
+    labels[5:7, 0:2] = STROKE  # 4 pixels: 2
+    labels[10:16, 0:6] = WHITE_MATTER_LESION  # 36 pixels: 2/3, held at 1
+    labels[0, 10:12], labels[1, 12:14] = WHITE_MATTER_LESION, STROKE  # touch at a corner: two of 2 pixels
+    weights = weights_of(labels)
+    assert weights[0, 0] == 3
+    np.testing.assert_allclose(weights[5:7, 0:2], 2)
+    np.testing.assert_allclose(weights[10:16, 0:6], 1)
+    np.testing.assert_allclose(weights[labels > 0][1:5], np.sqrt(8), rtol=1e-6)
+    assert (weights[labels == BACKGROUND] == 1).all()
+
+
+def test_doubtful_voxels_weigh_little_and_ignored_ones_nothing():
+    labels = np.array([[BACKGROUND, DOUBTFUL, IGNORE, WHITE_MATTER_LESION]])
+    np.testing.assert_allclose(weights_of(labels, doubtful=0.3), [[1, 0.3, 0, 3]])
+
+
+def some_batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 3, 5, 4, generator=generator, dtype=torch.float64)
+    target = torch.tensor([BACKGROUND, WHITE_MATTER_LESION, STROKE, DOUBTFUL, IGNORE]).repeat(8).view(2, 5, 4)
+    weights = torch.rand(2, 5, 4, generator=generator, dtype=torch.float64) * 3
+    weights[target == DOUBTFUL], weights[target == IGNORE] = 0.5, 0
+    return logits, target, weights
+
+
+def test_the_loss_is_weighted_cross_entropy_plus_soft_dice_of_lesion():
+    logits, target, weights = (part.numpy() for part in some_batch())
+    classes = np.where(target > STROKE, BACKGROUND, target)
+    entropy = -np.take_along_axis(log_softmax(logits, 1), classes[:, None], 1)[:, 0]
+    lesion = 1 - softmax(logits, 1)[:, 0]
+    counted, truth = np.minimum(weights, 1), classes > 0
+    dice = (2 * (lesion * truth * counted**2).sum() + 1) / (((lesion + truth) * counted).sum() + 1)
+    expected = (entropy * weights).sum() / weights.sum() + 1 - dice
+    assert float(segmentation_loss(*some_batch())) == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_loss_has_the_gradient_it_should():
+    logits, target, weights = some_batch()
+    assert torch.autograd.gradcheck(
+        lambda x: segmentation_loss(x, target, weights), (logits.requires_grad_(),)
+    )
+
+
+def test_ignored_voxels_give_no_gradient_and_every_other_one_does():
+    logits, target, weights = some_batch()
+    segmentation_loss(logits.requires_grad_(), target, weights).backward()
+    assert logits.grad is not None
+    strength = logits.grad.abs().sum(1)
+    assert (strength[target == IGNORE] == 0).all()
+    assert (strength[target != IGNORE] > 0).all()
+
+
+def test_a_perfect_prediction_costs_next_to_nothing_and_its_opposite_a_lot():
+    target = torch.zeros(1, 8, 8, dtype=torch.int64)
+    target[0, 2:5, 2:5], target[0, 6:8, 6:8], target[0, 0, 0] = WHITE_MATTER_LESION, STROKE, IGNORE
+    weights = voxel_weights(target, doubtful=0.5, small_area=60, largest=2)
+    right = torch.nn.functional.one_hot(torch.where(target > 2, 1, target), 3).movedim(-1, 1) * 30.0
+    assert float(segmentation_loss(right, target, weights)) < 1e-3
+    assert float(segmentation_loss(-right, target, weights)) > 10
+
+
+# Recipes
+
+
+def recipe_content(**changes) -> dict:
+    content = {
+        "purpose": "a test",
+        "network": NETWORK,
+        "listing": "public.tsv",
+        "sampling": {"crop": 48},
+        "optimisation": {"steps": 3, "batch": 2, "size": 32, "warmup": 2},
+    }
+    return content | changes
+
+
+def write_recipe(folder: Path, **changes) -> str:
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump(recipe_content(**changes)))
+    return str(path)
+
+
+def test_a_recipe_reads_what_it_says_and_takes_defaults_for_the_rest(tmp_path):
+    recipe = load_recipe(write_recipe(tmp_path, augmentation={"scale": [0.9, 1.1]}))
+    assert recipe.optimisation == OptimisationSettings(steps=3, batch=2, size=32, warmup=2)
+    assert recipe.augmentation.scale == (0.9, 1.1)
+    assert recipe.augmentation.noise == 0.45 and recipe.sampling == SamplingSettings(crop=48)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_of_the_package_loads_and_its_network_is_known(name):
+    recipe = load_recipe(name)
+    assert build(recipe.network.name, recipe.network.arguments)
+    assert recipe.optimisation.steps > recipe.optimisation.warmup
+    assert recipe.sampling.crop >= recipe.optimisation.size
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"optimization": {}}, "optimization.*Did you mean 'optimisation'"),
+        ({"optimisation": {"steps": 3, "learning_rat": 1}}, "learning_rat.*Did you mean 'learning_rate'"),
+        ({"optimisation": {"steps": "many"}}, r"optimisation\.steps.*whole number"),
+        ({"optimisation": {"steps": 3.5}}, r"optimisation\.steps.*whole number"),
+        ({"optimisation": {"batch": 2}}, r"optimisation\.steps.*missing"),
+        ({"augmentation": {"scale": [1]}}, r"augmentation\.scale"),
+        ({"network": "uresnet"}, "network is not an object"),
+        ({7: 8}, "unknown key '7'"),
+        ({"listing": date(2020, 1, 2)}, "listing is .*2020-01-02.*text"),
+    ],
+)
+def test_a_recipe_with_a_wrong_key_or_value_is_refused_by_name(tmp_path, changes, says):
+    with pytest.raises(InputError, match=rf"tiny\.yaml.*{says}"):
+        load_recipe(write_recipe(tmp_path, **changes))
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", "a: [", "\x00"])
+def test_a_file_that_is_no_recipe_is_refused(tmp_path, text):
+    (tmp_path / "odd.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"odd\.yaml"):
+        load_recipe(str(tmp_path / "odd.yaml"))
+
+
+def test_an_unknown_recipe_is_refused_with_the_nearest_known_one():
+    with pytest.raises(InputError, match="Did you mean 'uresnet'"):
+        load_recipe("uresnett")
+    with pytest.raises(InputError, match=r"There are .*uresnet"):
+        load_recipe("none such")
+    with pytest.raises(InputError, match=r"none\.yaml"):
+        load_recipe("none.yaml")
+
+
+# The trainer
+
+
+def bright_case(seed: int = 0) -> PreparedCase:
+    """Noise with one bright lesion of each kind."""
+    image = np.random.default_rng(seed).normal(0, 0.5, (44, 40, 8)).astype(np.float32)
+    target = np.zeros(image.shape, np.uint8)
+    target[10:18, 12:20, 2:6], target[28:34, 20:30, 1:7] = WHITE_MATTER_LESION, STROKE
+    image[target == WHITE_MATTER_LESION] += 3
+    image[target == STROKE] += 6
+    return PreparedCase(f"case{seed}", f"case{seed}", image, target, (1.0, 1.0, 5.0), 2, False, 1.0)
+
+
+RECIPE = Recipe(
+    "a test",
+    NetworkSettings(**NETWORK),  # type: ignore[arg-type]
+    OptimisationSettings(steps=6, batch=2, size=32, warmup=2),
+    sampling=SamplingSettings(crop=48),
+)
+
+
+def make_trainer(run: Path, recipe: Recipe = RECIPE, seed: int = 1) -> Trainer:
+    run.mkdir(exist_ok=True)
+    return Trainer(recipe, [bright_case(0), bright_case(1)], run, seed, CPU)
+
+
+def silent(step: int, steps: int, loss: float) -> None:
+    """Progress that nobody watches."""
+
+
+def assert_same_weights(one: torch.nn.Module, other: torch.nn.Module) -> None:
+    for name, value in one.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name]), name
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory) -> tuple[Trainer, list[float]]:
+    losses: list[float] = []
+    done = make_trainer(tmp_path_factory.mktemp("unbroken"))
+    done.fit(lambda step, steps, loss: losses.append(loss))
+    return done, losses
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_stopped_by_a_signal_goes_on_as_if_it_had_not_been(tmp_path, unbroken, number):
+    losses: list[float] = []
+
+    def stop_at_3(step: int, _: int, loss: float) -> None:
+        losses.append(loss)
+        if step == 3:
+            os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    with pytest.raises(Cancelled, match=r"step 3.*resumes"):
+        make_trainer(tmp_path).fit(stop_at_3)
+    assert signal.getsignal(number) is before
+    assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT]
+    resumed = make_trainer(tmp_path)
+    resumed.fit(lambda step, steps, loss: losses.append(loss))
+    assert losses == unbroken[1]
+    assert_same_weights(resumed.network, unbroken[0].network)
+    assert_same_weights(resumed.averaged, unbroken[0].averaged)
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path, unbroken, monkeypatch):
+    monkeypatch.setattr(trainer, "_SAVE_EVERY", 2)
+
+    def die_at_5(step: int, *_) -> None:
+        if step == 5:
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        make_trainer(tmp_path).fit(die_at_5)
+    assert averaged_weights(tmp_path)[1]["step"] == 4
+    resumed = make_trainer(tmp_path)
+    resumed.fit(silent)
+    assert_same_weights(resumed.network, unbroken[0].network)
+
+
+def test_a_finished_run_is_not_trained_again(unbroken):
+    done, losses = unbroken
+    again = make_trainer(done.run)
+    again.fit(lambda *_: pytest.fail("it trained"))
+    assert again.step == 6 and again.loss == losses[-1]
+
+
+def test_another_seed_trains_another_network_and_may_not_resume(tmp_path, unbroken):
+    with pytest.raises(InputError, match="made with seed 1"):
+        make_trainer(unbroken[0].run, seed=2).fit(silent)
+    other = make_trainer(tmp_path, seed=2)
+    other.fit(silent)
+    assert not torch.equal(other.network.head.weight, unbroken[0].network.head.weight)  # type: ignore[arg-type, union-attr]
+
+
+def test_a_checkpoint_cut_short_is_refused_by_name(tmp_path, unbroken):
+    content = (unbroken[0].run / CHECKPOINT).read_bytes()
+    for length in (0, 100, len(content) // 2, len(content) - 50):
+        (tmp_path / CHECKPOINT).write_bytes(content[:length])
+        with pytest.raises(InputError, match=rf"{CHECKPOINT}: .*cannot be read"):
+            make_trainer(tmp_path).fit(silent)
+        with pytest.raises(InputError, match=CHECKPOINT):
+            averaged_weights(tmp_path)
+
+
+def test_the_checkpoint_of_another_network_is_refused(unbroken):
+    wider = {**NETWORK["arguments"], "widths": [4, 12]}  # type: ignore[dict-item]
+    recipe = replace(RECIPE, network=NetworkSettings("uresnet", wider))
+    with pytest.raises(InputError, match=CHECKPOINT):
+        make_trainer(unbroken[0].run, recipe).fit(silent)
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "_SAVE_EVERY", 2)
+    real = trainer.segmentation_loss
+    calls: list[int] = []
+
+    def breaks(*arguments) -> torch.Tensor:
+        calls.append(1)
+        return real(*arguments) * (float("nan") if len(calls) == 4 else 1)
+
+    monkeypatch.setattr(trainer, "segmentation_loss", breaks)
+    with pytest.raises(LesionSegmenterError, match=r"loss is nan at step 3.*learning rate") as error:
+        make_trainer(tmp_path).fit(silent)
+    assert error.value.exit_status == 1
+    weights, progress = averaged_weights(tmp_path)
+    assert progress["step"] == 2
+    assert all(torch.isfinite(value).all() for value in weights.values())
+
+
+def test_training_lowers_the_loss(tmp_path, monkeypatch):
+    losses: list[float] = []
+    real = trainer.segmentation_loss
+
+    def noted(*arguments) -> torch.Tensor:
+        loss = real(*arguments)
+        losses.append(float(loss.detach()))
+        return loss
+
+    monkeypatch.setattr(trainer, "segmentation_loss", noted)
+    make_trainer(tmp_path, replace(RECIPE, optimisation=replace(RECIPE.optimisation, steps=60))).fit(silent)
+    print(losses[:10], losses[-10:])
+    assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:10])
+
+
+def test_averaged_weights_follow_the_trained_ones_slowly(tmp_path):
+    seen: list[torch.Tensor] = []
+    run = make_trainer(tmp_path)
+    mean = run.averaged.head.weight.clone()  # type: ignore[union-attr, operator]
+    run.fit(lambda *_: seen.append(run.network.head.weight.detach().clone()))  # type: ignore[union-attr, operator]
+    for step, now in enumerate(seen):
+        decay = (1 + step) / (10 + step)
+        mean = decay * mean + (1 - decay) * now
+    torch.testing.assert_close(run.averaged.head.weight, mean)  # type: ignore[union-attr]
+
+
+def test_the_learning_rate_warms_up_and_falls_to_nothing():
+    rates = [trainer._schedule(step, 10, 110) for step in range(110)]
+    np.testing.assert_allclose(rates[:10], np.arange(1, 11) / 10)
+    assert rates[10] == 1 and rates[60] == pytest.approx(0.5) and rates[-1] < 0.001
+    assert all(b < a for a, b in pairwise(rates[10:]))
+
+
+# The commands
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return small_data(tmp_path_factory.mktemp("loop") / "data")
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory) -> Path:
+    """A run of three steps by the command line."""
+    folder = tmp_path_factory.mktemp("run")
+    recipe = write_recipe(folder)
+    assert main(["fit", recipe, "--data", str(data), "--out", str(folder / "run"), *FIXED]) == 0
+    return folder / "run"
+
+
+FIXED = ["--seed", "3", "--device", "cpu", "--precision", "fp32"]
+
+
+def test_fit_notes_what_was_run_and_on_what(run):
+    noted = json.loads((run / "run.json").read_text())
+    assert (noted["seed"], noted["device"]["precision"]) == (3, "fp32")
+    assert noted["data_sets"] == ["ms_tabriz"]
+    assert averaged_weights(run)[1]["step"] == 3
+
+
+def test_a_bundles_network_is_the_runs_averaged_one(run, tmp_path):
+    made = make_bundle(
+        run, tmp_path / "tiny", name="tiny", version="1.0", classifier=None, scores={}, threshold=0.4
+    )
+    assert load_bundle(made.folder).spec.output.threshold == 0.4
+    averaged = build("uresnet", NETWORK["arguments"])  # type: ignore[arg-type]
+    averaged.load_state_dict(averaged_weights(run)[0])
+    stored = build("uresnet", NETWORK["arguments"])  # type: ignore[arg-type]
+    stored.load_state_dict(load_file(made.weights))
+    image = torch.randn(2, 3, 24, 32, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = torch.softmax(averaged.eval()(image), 1)
+        assert torch.equal(torch.softmax(stored.eval()(image), 1), expected)
+        loaded = load_model(made, CPU).network(image)
+    torch.testing.assert_close(torch.softmax(loaded, 1), expected, atol=1e-5, rtol=0)
+
+
+def test_the_bundle_command_writes_a_card_with_data_licences_command_and_seed(run, tmp_path, capsys):
+    out = tmp_path / "tiny"
+    assert main(["bundle", str(run), "--out", str(out), "--name", "tiny"]) == 0
+    assert "tiny 0.1.0" in capsys.readouterr().out
+    card = (out / "MODEL_CARD.md").read_text()
+    spec = load_bundle(out).spec
+    assert [item.name for item in spec.training_data] and all(
+        part in card for item in spec.training_data for part in (item.name, item.licence, item.citation)
+    )
+    recipe = json.loads((run / "run.json").read_text())["recipe"]
+    assert f"lesion-train fit {recipe} --data DATA --out RUN --seed 3" in card
+    parameters = sum(p.numel() for p in build("uresnet", NETWORK["arguments"]).parameters())  # type: ignore[arg-type]
+    assert f"{parameters:,} parameters" in card and "3 steps of 2 slices" in card
+    assert "Not a medical device" in card
+
+
+def test_evaluate_scores_the_validation_cases_and_the_card_repeats_them(data, run, tmp_path, capsys):
+    bright = bright_bundle(tmp_path / "bright")
+    scores = tmp_path / "scores.json"
+    assert main(["evaluate", str(bright), "--data", str(data), "--json", str(scores)]) == 0
+    table = capsys.readouterr().out
+    measured = json.loads(scores.read_text())
+    assert list(measured["cases"]) == ["third"] and "third" in table and "first" not in table
+    case = measured["cases"]["third"]
+    assert case["metrics"]["dice"] > 0.75 and case["metrics"]["lesion_recall"] == 1
+    assert measured["mean"]["dice"] == pytest.approx(case["metrics"]["dice"])
+    assert case["quiet_ml_per_litre"] == 0 and case["found_ml"] == pytest.approx(case["true_ml"], rel=0.4)
+    out = ["--out", str(tmp_path / "tiny"), "--name", "tiny", "--scores", str(scores)]
+    assert main(["bundle", str(run), *out]) == 0
+    assert f"| third | {case['metrics']['dice']:.3f} |" in (tmp_path / "tiny" / "MODEL_CARD.md").read_text()
+    assert load_bundle(tmp_path / "tiny").spec.scores == measured
+
+
+def test_scores_that_a_case_cannot_define_do_not_break_the_card(run, tmp_path):
+    nothing = dict.fromkeys(("dice", "lesion_recall", "lesion_precision", "lesion_f1", "pq"))
+    scores = tmp_path / "scores.json"
+    case = {"metrics": nothing, "quiet_ml_per_litre": None, "scan_type": None}
+    scores.write_text(json.dumps({"cases": {"empty": case}, "mean": nothing | {"quiet": None}}))
+    out = ["--out", str(tmp_path / "tiny"), "--name", "tiny", "--scores", str(scores)]
+    assert main(["bundle", str(run), *out]) == 0
+    assert "| empty | - |" in (tmp_path / "tiny" / "MODEL_CARD.md").read_text()
+
+
+def test_a_run_cancelled_by_sigterm_ends_with_status_3_and_resumes(data, run, tmp_path, monkeypatch, capsys):
+    real = trainer.segmentation_loss
+
+    def stop(*arguments) -> torch.Tensor:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return real(*arguments)
+
+    command = ["fit", write_recipe(tmp_path), "--data", str(data), "--out", str(tmp_path / "run"), *FIXED]
+    with monkeypatch.context() as patch:
+        patch.setattr("lesion_training.pool.build_pool", lambda *_: [bright_case()])
+        patch.setattr(trainer, "segmentation_loss", stop)
+        assert main(command) == 3
+        assert "stopped at step 1" in capsys.readouterr().err
+        patch.setattr(trainer, "segmentation_loss", real)
+        assert main(command) == 0
+    assert averaged_weights(tmp_path / "run")[1]["step"] == 3
+
+
+def test_sigterm_while_cases_are_prepared_ends_with_status_3(data, tmp_path, monkeypatch, capsys):
+    def stopped(*_) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    # So that a missing handler fails this test and does not end pytest.
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    monkeypatch.setattr("lesion_training.pool.build_pool", stopped)
+    try:
+        command = ["fit", write_recipe(tmp_path), "--data", str(data), "--out", str(tmp_path / "run")]
+        assert main([*command, *FIXED]) == 3
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert "cancelled" in capsys.readouterr().err
+
+
+def test_cascade_trains_a_classifier_that_loads(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cascade, "_DRAWS", dict.fromkeys(cascade._DRAWS, 6))
+    assert main(["cascade", "--data", str(data), "--out", str(tmp_path)]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert np.array(scores["scan_confusion"]).sum() > 0 and scores["real"] == {}
+    classifier = CascadeClassifier.load(tmp_path / "classifier.safetensors")
+    assert classifier.classify(np.ones((2, 11))).shape == (2, 3)
+
+
+def test_recipes_lists_them_with_their_purpose(capsys):
+    assert main(["recipes"]) == 0
+    listed = capsys.readouterr().out
+    assert all(f"{name}: {load_recipe(name).purpose}" in listed for name in recipe_names())
+
+
+def refused(arguments: list[object], says: str, capsys: pytest.CaptureFixture) -> None:
+    assert main([str(argument) for argument in arguments]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("lesion-train: ") and says in error
+
+
+def test_bad_input_to_fit_is_refused_in_one_line(data, tmp_path, capsys):
+    recipe = write_recipe(tmp_path)
+    out = ["--out", tmp_path / "run"]
+    refused(["fit", "uresnett", "--data", data, *out], "Did you mean 'uresnet'", capsys)
+    refused(["fit", recipe, "--data", tmp_path / "none", *out], "no such folder", capsys)
+    (tmp_path / "empty").mkdir()
+    refused(["fit", recipe, "--data", tmp_path / "empty", *out], "missing", capsys)
+    unknown = write_recipe(tmp_path, listing="none.tsv")
+    refused(["fit", unknown, "--data", tmp_path / "empty", *out], "no such listing", capsys)
+    if not torch.cuda.is_available():
+        refused(["fit", recipe, "--data", data, *out, "--device", "cuda"], "not available", capsys)
+    file = tmp_path / "file"
+    file.touch()
+    refused(["fit", recipe, "--data", data, "--out", file], "file", capsys)
+    assert not (tmp_path / "run").exists()
+
+
+def test_fit_without_a_training_case_or_without_steps_is_refused(data, tmp_path, capsys):
+    for name in ("third.nii.gz", "third_mask.nii.gz"):
+        (tmp_path / name).write_bytes((data / name).read_bytes())
+    write_listing(tmp_path / "cases.tsv", [row("third", split="validation")])
+    command = ["fit", write_recipe(tmp_path), "--data", tmp_path, "--out", tmp_path / "run"]
+    refused(command, "'train'", capsys)
+    refused([*command, "--steps", 0], "steps", capsys)
+
+
+def test_bad_input_to_bundle_is_refused_in_one_line(run, tmp_path, capsys):
+    out = ["--out", tmp_path / "out", "--name", "tiny"]
+    refused(["bundle", tmp_path, *out], "no run here", capsys)
+    refused(["bundle", run, *out, "--classifier", tmp_path / "none"], "no such classifier", capsys)
+    refused(["bundle", run, *out, "--scores", tmp_path / "none.json"], "none.json", capsys)
+    refused(["bundle", run, *out, "--threshold", 1.5], "threshold", capsys)
+    refused(["bundle", run, "--out", tmp_path / "out", "--name", "a name"], "name", capsys)
+    (tmp_path / "run.json").write_text("{")
+    refused(["bundle", tmp_path, *out], "run.json", capsys)
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_input_to_evaluate_and_cascade_is_refused_in_one_line(data, tmp_path, capsys):
+    bright = bright_bundle(tmp_path / "bright")
+    refused(["evaluate", "none", "--data", data], "there is no model", capsys)
+    refused(["evaluate", bright, "--data", tmp_path / "none"], "no such folder", capsys)
+    refused(["evaluate", bright, "--data", data, "--split", "test"], "'test'", capsys)
+    refused(["cascade", "--data", tmp_path, "--out", tmp_path], "mask bank", capsys)
