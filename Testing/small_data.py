@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
+import yaml
 
 from heads import LESIONS, centred_affine, save_head
-from lesion_training.cases import CaseEntry
+from lesion_training.cases import STROKE, WHITE_MATTER_LESION, CaseEntry, PreparedCase
 
 COLUMNS = tuple(field.name for field in fields(CaseEntry))
 SHAPE, THICK = (48, 60, 16), (3.0, 3.0, 6.0)
@@ -23,6 +25,27 @@ _BANKS = {  # half axes of the masks in mm; the affine's sign along R, as the re
     "stroke_chronic_lesymap_mni": ((14, 12, 12), 1),
     "ms_whole_ljubljana_mni": ((5, 5, 5), -1),
 }
+
+
+NETWORK: dict[str, Any] = {
+    "name": "uresnet",
+    "arguments": {"in_channels": 3, "out_channels": 3, "widths": [4, 8]},
+}
+
+
+class InThisProcess:
+    """A ProcessPoolExecutor that does the jobs here, one after the other."""
+
+    def __init__(self, *_, **__):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    map = staticmethod(map)
 
 
 def row(case: str, **changes: object) -> dict[str, str]:
@@ -73,7 +96,7 @@ def write_bank(path: Path, half_axes: tuple[int, int, int], sign: int, count: in
     affine = np.diag([sign, 1.0, 1.0, 1.0])
     affine[:3, 3] = (-sign * 90, -126, -72)
     axes = np.array(half_axes)
-    sides = np.moveaxis(np.indices(2 * axes + 1), 0, -1) - axes
+    sides = np.moveaxis(np.indices([2 * side + 1 for side in half_axes]), 0, -1) - axes
     mask = ((sides / (axes + 0.5)) ** 2).sum(-1) < 1
     bits = np.packbits(mask)
     centres = np.array([_PLACES[number % len(_PLACES)] for number in range(count)])
@@ -106,3 +129,29 @@ def small_data(folder: Path) -> Path:
     write_listing(folder / "cases.tsv", [*rows, row("third", lesion_values="1,2,3,4", split="validation")])
     write_banks(folder)
     return folder
+
+
+def recipe_content() -> dict[Any, Any]:
+    return {
+        "purpose": "a test",
+        "network": NETWORK,
+        "listing": "public.tsv",
+        "sampling": {"crop": 48},
+        "optimisation": {"steps": 3, "batch": 2, "size": 32, "warmup": 2},
+    }
+
+
+def write_recipe(folder: Path, changes: dict[Any, Any] | None = None) -> str:
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump(recipe_content() | (changes or {})))
+    return str(path)
+
+
+def bright_case(seed: int = 0) -> PreparedCase:
+    """Noise with one bright lesion of each kind."""
+    image = np.random.default_rng(seed).normal(0, 0.5, (44, 40, 8)).astype(np.float32)
+    target = np.zeros(image.shape, np.uint8)
+    target[10:18, 12:20, 2:6], target[28:34, 20:30, 1:7] = WHITE_MATTER_LESION, STROKE
+    image[target == WHITE_MATTER_LESION] += 3
+    image[target == STROKE] += 6
+    return PreparedCase(f"case{seed}", f"case{seed}", image, target, (1.0, 1.0, 5.0), 2, False, 1.0)

@@ -260,7 +260,7 @@ def test_every_lesion_is_brighter_than_the_tissue_around_it(made):
     scan, _ = made
     for lesion, box in enumerate(ndimage.find_objects(scan.instances), start=1):
         if box is None:
-            continue
+            continue  # slicing took the lesion, and its id, away
         wider = tuple(slice(side.start - 3, side.stop + 3) for side in box)  # the truth lies off the edges
         ids, flair = scan.instances[wider], scan.flair[wider]
         around = flair[ndimage.binary_dilation(ids == lesion, np.ones((5, 5, 1))) & (ids == 0)]
@@ -279,4 +279,4 @@ def test_slices_keep_image_and_truth_in_their_place_in_the_world(coarse, slice_m
     for weights in (np.where(scan.flair > 400, scan.flair, 0), scan.instances):
         centre = np.array(ndimage.center_of_mass(weights))
         np.testing.assert_allclose(scan.affine[:3, :3] @ centre + scan.affine[:3, 3], expected, atol=0.05)
-    assert set(np.unique(scan.instances)) == {0, 7}
+    assert set(np.unique(scan.instances)) == {0, 7} and scan.types == {7: LesionType.MS}

@@ -40,7 +40,7 @@ class LesionRecord:
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """What one edit does to a `LesionMap`: the voxels whose id changes and the records of the lesions touched.
+    """What one edit does to a `LesionMap`: voxels that change their id, and the records of lesions touched.
 
     It holds no volume and no box, so its size is that of what changed, however far apart that lies. Plan one
     with a function of `edits`, then `LesionMap.apply` it.
@@ -230,9 +230,10 @@ class LesionMap:
         for lesion_id in lost.keys() | gained.keys():
             own = self.voxels(lesion_id)
             if lesion_id in lost:
-                own = np.setdiff1d(own, voxels[lost[lesion_id]], assume_unique=True)
+                own = np.delete(own, np.searchsorted(own, voxels[lost[lesion_id]]))
             if lesion_id in gained:
-                own = np.union1d(own, voxels[gained[lesion_id]])
+                new = voxels[gained[lesion_id]]
+                own = np.insert(own, np.searchsorted(own, new), new)
             result[lesion_id] = own
         return result
 
@@ -279,7 +280,8 @@ def _check_records(records: Mapping[int, LesionRecord], voxels: Mapping[int, Vox
         raise InputError(f"{min(records)} is not a lesion id", todo="Ids are 1 or more")
     for lesion_id, record in records.items():
         count = len(voxels.get(lesion_id, ()))
-        if count != record.voxels and (count or record.status != "rejected"):
+        lost = record.status == "rejected" and not count
+        if not lost and (count != record.voxels or not count):
             raise InputError(
                 f"lesion {lesion_id} has {count} voxels in the image and {record.voxels} in the lesion table",
                 todo="Measure the lesions again",

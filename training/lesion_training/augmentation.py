@@ -66,7 +66,9 @@ class Augmentation:
         flip_j = torch.where(self._chosen(count, settings.flip_share / 2), -1.0, 1.0)
         cos, sin = torch.cos(angle) / scale, torch.sin(angle) / scale
         zero = torch.zeros(count)
-        theta = torch.stack([cos * flip_j, -sin, zero, sin, cos * flip_i, zero], 1).view(count, 2, 3)
+        theta = torch.stack([cos * flip_j, -sin * flip_i, zero, sin * flip_j, cos * flip_i, zero], 1).view(
+            count, 2, 3
+        )
         grid = functional.affine_grid(theta, [count, 1, self.size, self.size], align_corners=False)
         # Air at the crop's rim and beyond: the crop is the same everywhere around it.
         warped = functional.grid_sample(image, grid, padding_mode="border", align_corners=False)
@@ -99,11 +101,9 @@ class Augmentation:
             kernel = torch.exp(-0.5 * (offsets / sigma[:, None]) ** 2)
             kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, 0)
             shape = (-1, 1, 2 * radius + 1, 1) if axis == 2 else (-1, 1, 1, 2 * radius + 1)
-            padding = (radius, 0) if axis == 2 else (0, radius)
-            flat = image.reshape(1, count * channels, *image.shape[2:])
-            image = functional.conv2d(
-                flat, kernel.view(shape), padding=padding, groups=count * channels
-            ).view_as(image)
+            padding = (0, 0, radius, radius) if axis == 2 else (radius, radius, 0, 0)
+            flat = functional.pad(image, padding, mode="replicate").flatten(0, 1)[None]
+            image = functional.conv2d(flat, kernel.view(shape), groups=count * channels).view_as(image)
         return image
 
     def _contrast(self, image: torch.Tensor) -> torch.Tensor:

@@ -35,7 +35,7 @@ def add(lesions: LesionMap, mask: npt.NDArray[Any], type: LesionType, box: Box |
     painted = _painted(lesions, mask, box)
     if not painted.size:
         raise InputError("nothing is painted", todo="Paint the lesion first")
-    free = painted[~_of_others(lesions, painted)]
+    free = painted[_ids_of_others(lesions, painted) == 0]
     if not free.size:
         raise InputError(
             "every painted voxel belongs to a lesion already", todo="Redraw or split that lesion instead"
@@ -69,11 +69,15 @@ def redraw(
 def change_to(lesions: LesionMap, lesion_id: int, wanted: Voxels, may_eat_neighbours: bool) -> Change:
     """Give a lesion other voxels, as `redraw` does; InputError where it would be left without."""
     if not may_eat_neighbours:
-        wanted = wanted[~_of_others(lesions, wanted, lesion_id)]
+        wanted = wanted[_ids_of_others(lesions, wanted, lesion_id) == 0]
     if not wanted.size:
         raise InputError(f"lesion {lesion_id} would have no voxels left", todo="Delete it instead")
-    voxels = np.union1d(lesions.voxels(lesion_id), wanted)
-    after = np.where(np.isin(voxels, wanted, assume_unique=True), lesion_id, 0)
+    own = lesions.voxels(lesion_id)
+    kept = lesions.ids[np.unravel_index(wanted, lesions.shape)] == lesion_id
+    lost, gained = np.delete(own, np.searchsorted(own, wanted[kept])), wanted[~kept]
+    places = np.searchsorted(lost, gained)
+    voxels = np.insert(lost, places, gained)
+    after = np.insert(np.zeros(lost.size, np.int32), places, lesion_id)
     record = lesions.records[lesion_id]
     parents = (*record.parents, *_wholly_in(lesions, wanted, lesion_id))
     heir = replace(record, status="edited", parents=parents)
@@ -98,17 +102,13 @@ def _whole(shape: Sequence[int]) -> Box:
     return i, j, k
 
 
-def _ids_of_others(lesions: LesionMap, voxels: Voxels, lesion_id: int) -> npt.NDArray[np.int32]:
+def _ids_of_others(lesions: LesionMap, voxels: Voxels, lesion_id: int = 0) -> npt.NDArray[np.int32]:
     """The ids of voxels, with 0 for those of the lesion itself and of rejected ones."""
     ids = lesions.ids[np.unravel_index(voxels, lesions.shape)]
     rejected = [
         other for other in np.unique(ids).tolist() if other and lesions.records[other].status == "rejected"
     ]
     return np.where(np.isin(ids, [lesion_id, *rejected]), 0, ids)
-
-
-def _of_others(lesions: LesionMap, voxels: Voxels, lesion_id: int = 0) -> npt.NDArray[np.bool_]:
-    return _ids_of_others(lesions, voxels, lesion_id) > 0
 
 
 def _wholly_in(lesions: LesionMap, voxels: Voxels, lesion_id: int) -> list[int]:

@@ -27,7 +27,7 @@ def merge(lesions: LesionMap, ids: Iterable[int]) -> Change:
     others = sorted(record.lesion_id for record in rest)
     notes = dict.fromkeys(record.note for record in (first, *rest) if record.note)
     heir = replace(first, status="edited", parents=(*first.parents, *others), note="; ".join(notes))
-    voxels = np.sort(np.concatenate([lesions.voxels(lesion_id) for lesion_id in others]))
+    voxels = np.sort(np.concatenate([lesions.voxels(lesion_id) for lesion_id in others]), kind="stable")
     after = np.full(voxels.size, first.lesion_id)
     return change_of_voxels(lesions, voxels, after, {first.lesion_id: heir}, gone=others)
 
@@ -38,5 +38,5 @@ def delete(lesions: LesionMap, ids: Iterable[int]) -> Change:
     Raises InputError for an unknown lesion.
     """
     gone = [record.lesion_id for record in known(lesions, ids)]
-    voxels = np.sort(np.concatenate([lesions.voxels(lesion_id) for lesion_id in gone]))
-    return change_of_voxels(lesions, voxels, np.zeros(voxels.size, np.int32), gone=gone)
+    voxels = np.sort(np.concatenate([lesions.voxels(lesion_id) for lesion_id in gone]), kind="stable")
+    return change_of_voxels(lesions, voxels, np.zeros(voxels.size, np.int32), {}, gone=gone)

@@ -83,19 +83,21 @@ def change_of_records(lesions: LesionMap, records: Iterable[LesionRecord]) -> Ch
 
     Raises InputError if all are.
     """
-    changed = {record.lesion_id: record for record in records if record != lesions.records[record.lesion_id]}
-    if not changed:
+    after: dict[int, LesionRecord | None] = {
+        record.lesion_id: record for record in records if record != lesions.records[record.lesion_id]
+    }
+    if not after:
         raise InputError("nothing would change: the lesions chosen are so already")
+    before: dict[int, LesionRecord | None] = {lesion_id: lesions.records[lesion_id] for lesion_id in after}
     none = np.zeros(0, np.int32)
-    before = {lesion_id: lesions.records[lesion_id] for lesion_id in changed}
-    return Change(lesions.shape, none.astype(np.int64), none, none, before, changed, lesions.next_id)
+    return Change(lesions.shape, none.astype(np.int64), none, none, before, after, lesions.next_id)
 
 
 def change_of_voxels(
     lesions: LesionMap,
     voxels: Voxels,
     after: npt.NDArray[np.integer],
-    heirs: Mapping[int, LesionRecord] = {},
+    heirs: Mapping[int, LesionRecord],
     gone: Collection[int] = (),
 ) -> Change:
     """A change of voxels, with every lesion it touches measured again.
@@ -117,11 +119,11 @@ def change_of_voxels(
     """
     before = lesions.ids[np.unravel_index(voxels, lesions.shape)]
     moved = before != after
-    voxels, before, after = voxels[moved], before[moved], after[moved].astype(np.int32)
+    voxels, before, new = voxels[moved], before[moved], after[moved].astype(np.int32)
     if not voxels.size and not gone:
         raise InputError("nothing would change: the lesion has these voxels already")
     records_after: dict[int, LesionRecord | None] = dict.fromkeys(gone)
-    for lesion_id, own in sorted(lesions.voxels_after(voxels, before, after).items()):
+    for lesion_id, own in sorted(lesions.voxels_after(voxels, before, new).items()):
         if lesion_id in gone:
             continue
         record = heirs.get(lesion_id) or lesions.records[lesion_id]
@@ -133,7 +135,7 @@ def change_of_voxels(
             records_after[lesion_id] = record if rejected else None
     records_before = {lesion_id: lesions.records.get(lesion_id) for lesion_id in records_after}
     next_id = max(lesions.next_id, *(lesion_id + 1 for lesion_id in records_after))
-    return Change(lesions.shape, voxels, before, after, records_before, records_after, next_id)
+    return Change(lesions.shape, voxels, before, new, records_before, records_after, next_id)
 
 
 def change_to_parts(lesions: LesionMap, lesion_id: int, parts: npt.NDArray[np.integer]) -> Change:
