@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from LesionSegmenterLib.engine.brain import rough_brain_mask
 from LesionSegmenterLib.engine.model import Model
+from LesionSegmenterLib.engine.preprocessing import prepare
 from LesionSegmenterLib.errors import InputError
-from LesionSegmenterLib.image import read_labels
+from LesionSegmenterLib.image import Volume, read_labels, read_volume, to_canonical
 from LesionSegmenterLib.instances import label_components
 from LesionSegmenterLib.metrics import evaluate_case
 from LesionSegmenterLib.progress import NoReporter
@@ -48,23 +50,30 @@ def score_case(entry: CaseEntry, options: SegmentOptions, model: Model) -> CaseS
         found = read_labels(result.files["instances"])
     truth = read_labels(entry.mask, "mask")
     lesion = np.isin(truth.array, entry.lesion_values)
-    doubtful = np.isin(truth.array, entry.doubtful_values)
     voxel_ml = float(abs(np.linalg.det(truth.affine[:3, :3]))) / 1000
     thick = int(np.argmax(truth.spacing)) if max(truth.spacing) > 1.5 else 2
     others = tuple(axis for axis in range(3) if axis != thick)
-    quiet = ~(lesion | doubtful).any(axis=others)
-    false_ml = float(((found.array > 0).sum(axis=others) * quiet).sum()) * voxel_ml
-    brain_litres = result.sidecar["brain_ml"] / 1000 * quiet.mean()
+    quiet = ~(lesion | np.isin(truth.array, entry.doubtful_values)).any(axis=others)
+    false_voxels = (found.array > 0).sum(axis=others)[quiet].sum()
+    brain_voxels = _brain(read_volume(entry.image)).sum(axis=others)[quiet].sum()
     return CaseScore(
         entry.case,
         evaluate_case(found.array, label_components(lesion), truth.affine),
         float(lesion.sum()) * voxel_ml,
         float((found.array > 0).sum()) * voxel_ml,
-        false_ml / brain_litres if brain_litres else float("nan"),
+        1000 * float(false_voxels / brain_voxels) if brain_voxels else float("nan"),
         entry.type.label,
         result.sidecar["scan_type"],
         round(sum(result.sidecar["seconds"].values()), 1),
     )
+
+
+def _brain(volume: Volume) -> np.ndarray:
+    """A rough brain mask on the volume's own grid."""
+    array, affine, orientation = to_canonical(volume.array, volume.affine)
+    (image,), grid = prepare(np.ascontiguousarray(array), tuple(np.linalg.norm(affine[:3, :3], axis=0)))
+    mask = grid.scatter(rough_brain_mask(image, grid.spacing).astype(np.float32)) > 0.5
+    return orientation.restore(mask)
 
 
 def score_summary(scores: list[CaseScore]) -> dict[str, Any]:

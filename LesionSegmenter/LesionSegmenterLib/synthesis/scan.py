@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..engine.resample import resample
+from ..instances import drop_small, renumber, split_disconnected
 from ..labels import LesionType
 from .anatomy import Anatomy, load_anatomy
 from .head import HEAD_MARGIN, add_noise, deform, synthetic_head
@@ -94,7 +95,10 @@ def _in_slices(
     slice_mm: int,
     rng: np.random.Generator,
 ) -> SyntheticScan:
-    """The head as a scanner takes it: thick slices, noise, whole numbers; truth by majority of a slice."""
+    """The head as a scanner takes it: thick slices, noise, whole numbers; truth by majority of a slice.
+
+    A lesion that the slices cut apart counts as its pieces, and pieces of at most 14 mm3 do not count.
+    """
     slices = flair.shape[2] // slice_mm
     depth = slices * slice_mm
     image = resample(flair[:, :, :depth], (*flair.shape[:2], slices))
@@ -105,5 +109,9 @@ def _in_slices(
     instances[filled] = np.sort(slabs[filled], axis=1)[:, -((slice_mm + 1) // 2)]
     affine = anatomy.affine @ np.diag([1.0, 1.0, slice_mm, 1.0])
     affine[2, 3] += (slice_mm - 1) / 2
-    present = np.unique(instances[instances > 0])
-    return SyntheticScan(image, affine, instances, {int(i): types[int(i)] for i in present})
+    pieces = drop_small(split_disconnected(instances), (1.0, 1.0, float(slice_mm)), 0.0)
+    pieces = renumber(pieces)
+    numbers, where = np.unique(pieces, return_index=True)
+    whole = instances.ravel()[where]
+    kinds = {int(n): types[int(w)] for n, w in zip(numbers, whole, strict=True) if n}
+    return SyntheticScan(image, affine, pieces, kinds)
