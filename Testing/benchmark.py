@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import measuring, prediction, splitting, whole_run
+from benchmarks import measuring, prediction, review, splitting, whole_run
 
-_SECTIONS = (whole_run, prediction, splitting, measuring)
+_SECTIONS = (whole_run, prediction, splitting, measuring, review)
 _REPETITIONS = 5
 
 

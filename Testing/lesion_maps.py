@@ -30,6 +30,14 @@ def lesion_map(
     return LesionMap.from_arrays(ids, affine, records, probability=probability)
 
 
+def row_of_lesions() -> LesionMap:
+    """Along i: lesion 1 (voxels 1 to 6), 2 (7 to 9, touching 1) and 3 (11 to 12), with voxel 10 free."""
+    ids = np.zeros((14, 3, 3), np.int32)
+    ids[1:7, 1, 1], ids[7:10, 1, 1], ids[11:13, 1, 1] = 1, 2, 3
+    types = {1: LesionType.WMH, 2: LesionType.MS, 3: LesionType.WMH}
+    return lesion_map(ids, types=types, confidences={1: 0.6, 2: 0.8, 3: 0.9})
+
+
 def state(lesions: LesionMap) -> tuple[bytes, list[tuple[int, LesionRecord]]]:
     """All of a map that an edit may change and its reversal must restore."""
     return lesions.ids.tobytes(), list(lesions.records.items())

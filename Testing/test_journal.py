@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -51,9 +52,10 @@ def test_what_is_appended_is_read_back_in_order(records):
 def test_the_files_bytes_are_those_of_the_format(tmp_path):
     path = tmp_path / "journal.bin"
     Journal.begin(path, {"a": 1}, b"xyz")
-    # By hand: schema 1; 7 bytes of text, 3 of payload; the CRC-32 of sizes, text and payload.
+    # Schema 1; 7 bytes of text, 3 of payload; the CRC-32 of sizes, text and payload.
     head = b"LSREVIEW\x01\x00\x00\x00" + b"\nREC" + b"\x07\x00\x00\x00\x03\x00\x00\x00"
     assert path.read_bytes()[:24] == head
+    assert path.read_bytes()[24:28] == zlib.crc32(head[-8:] + b'{"a":1}xyz').to_bytes(4, "little")
     assert path.read_bytes()[28:] == b'{"a":1}xyz'
 
 

@@ -146,6 +146,13 @@ def test_an_id_given_once_is_not_given_again_after_the_edit_is_taken_back(three)
     assert list(three.records) == [2, 9, 12, 13]
 
 
+def test_an_edit_planned_before_another_does_not_bring_its_ids_back(three):
+    note = edits.annotate(three, [9], "faint")
+    done(three, edits.split_k(three, 2, 2))
+    done(three, note)
+    assert three.next_id == 12
+
+
 def test_a_change_that_does_not_fit_is_refused_and_nothing_is_changed(three):
     split, note = edits.split_k(three, 2, 2), edits.annotate(three, [9], "faint")
     other_grid = lesion_map(np.zeros((4, 4, 4)))

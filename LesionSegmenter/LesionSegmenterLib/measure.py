@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ from .labels import LesionType
 from .lesions import LesionRecord
 
 _FEW_POINTS = 64  # all pairs are quicker than looking for the outermost points
+_LARGE_BOX = 2**20  # voxels; to look through a larger one takes longer than the hull of all points...
+_SPARSE_BOX = 64  # ...where it has more than so many voxels for one of the lesion's
 _HULL_POINTS = 500  # from here on a convex hull is quicker than all pairs
 
 
@@ -68,26 +70,41 @@ def measure_lesions(
             f"the probability map {probability.shape} and the lesion ids {instances.shape} differ in shape"
         )
     affine = np.asarray(affine, float)
-    linear, origin = affine[:3, :3], affine[:3, 3]
-    voxel_mm3 = abs(float(np.linalg.det(linear)))
     records = []
     for lesion_id, flat in voxels_by_id(instances).items():
-        index = np.unravel_index(flat, instances.shape)
-        voxels = np.stack(index, axis=1)
-        r, a, s = (linear @ voxels.mean(axis=0) + origin).tolist()
-        records.append(
-            LesionRecord(
-                lesion_id=lesion_id,
-                type=(types or {}).get(lesion_id, LesionType.LESION),
-                volume_mm3=flat.size * voxel_mm3,
-                voxels=flat.size,
-                centroid_ras_mm=(r, a, s),
-                max_diameter_mm=max_diameter(voxels, linear),
-                mean_probability=None if probability is None else float(probability[index].mean(dtype=float)),
-                type_confidence=(type_confidences or {}).get(lesion_id),
-            )
-        )
+        kind = (types or {}).get(lesion_id, LesionType.LESION)
+        confidence = (type_confidences or {}).get(lesion_id)
+        record = LesionRecord(lesion_id, kind, 0.0, 0, (0.0, 0.0, 0.0), 0.0, type_confidence=confidence)
+        records.append(measured(record, np.unravel_index(flat, instances.shape), affine, probability))
     return records
+
+
+def measured(
+    record: LesionRecord,
+    index: tuple[npt.NDArray[np.integer], ...],
+    affine: npt.NDArray[np.float64],
+    probability: npt.NDArray[Any] | None = None,
+) -> LesionRecord:
+    """A lesion's record with the measures of `measure_lesions` taken of some voxels; the rest stays.
+
+    Parameters
+    ----------
+    index : (i, j, k) indices, at least one voxel
+    affine : (4, 4)
+        Voxel indices to RAS mm.
+    probability : (i, j, k), 0..1
+    """
+    linear, origin = affine[:3, :3], affine[:3, 3]
+    voxels = np.stack(index, axis=1)
+    r, a, s = (linear @ voxels.mean(axis=0) + origin).tolist()
+    return replace(
+        record,
+        volume_mm3=len(voxels) * abs(float(np.linalg.det(linear))),
+        voxels=len(voxels),
+        centroid_ras_mm=(r, a, s),
+        max_diameter_mm=max_diameter(voxels, linear),
+        mean_probability=None if probability is None else float(probability[index].mean(dtype=float)),
+    )
 
 
 def max_diameter(voxels: npt.NDArray[np.integer], linear: npt.NDArray[np.float64]) -> float:
@@ -102,7 +119,8 @@ def max_diameter(voxels: npt.NDArray[np.integer], linear: npt.NDArray[np.float64
     """
     if len(voxels) == 1:
         return 0.0
-    if len(voxels) > _FEW_POINTS:
+    box = int(np.prod(np.ptp(voxels, axis=0) + 1))
+    if len(voxels) > _FEW_POINTS and box <= max(_LARGE_BOX, _SPARSE_BOX * len(voxels)):
         voxels = _outermost(voxels)
     points = voxels @ linear.T
     if len(points) > _HULL_POINTS:

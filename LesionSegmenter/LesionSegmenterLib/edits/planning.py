@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ..errors import InputError
 from ..instances.components import renumber
 from ..lesions import Box, Change, LesionMap, LesionRecord, Voxels, box_of
-from ..measure import max_diameter
+from ..measure import measured
 
 _LARGEST_ID = int(np.iinfo(np.int32).max)
 
@@ -130,7 +130,12 @@ def change_of_voxels(
         rejected = record.status == "rejected"
         if own.size:
             status = record.status if lesion_id in heirs or rejected else "edited"
-            records_after[lesion_id] = measured(lesions, replace(record, status=status), own)
+            records_after[lesion_id] = measured(
+                replace(record, status=status),
+                np.unravel_index(own, lesions.shape),
+                lesions.affine,
+                lesions.probability,
+            )
         else:
             records_after[lesion_id] = record if rejected else None
     records_before = {lesion_id: lesions.records.get(lesion_id) for lesion_id in records_after}
@@ -162,20 +167,3 @@ def change_to_parts(lesions: LesionMap, lesion_id: int, parts: npt.NDArray[np.in
     heirs = {new: replace(whole, lesion_id=new, status="edited", parents=(lesion_id,)) for new in given}
     after = np.asarray(given, np.int32)[parts - 1]
     return change_of_voxels(lesions, lesions.voxels(lesion_id), after, heirs, gone=[lesion_id])
-
-
-def measured(lesions: LesionMap, record: LesionRecord, voxels: Voxels) -> LesionRecord:
-    """A record with the measures of some voxels, defined as in `measure.measure_lesions`."""
-    index = np.unravel_index(voxels, lesions.shape)
-    linear, origin = lesions.affine[:3, :3], lesions.affine[:3, 3]
-    points = np.stack(index, axis=1)
-    r, a, s = (linear @ points.mean(axis=0) + origin).tolist()
-    chance = lesions.probability
-    return replace(
-        record,
-        volume_mm3=voxels.size * abs(float(np.linalg.det(linear))),
-        voxels=voxels.size,
-        centroid_ras_mm=(r, a, s),
-        max_diameter_mm=max_diameter(points, linear),
-        mean_probability=None if chance is None else float(chance[index].mean(dtype=float)),
-    )
