@@ -13,11 +13,11 @@ from types import FrameType
 from typing import NoReturn
 
 from . import __version__
-from .commands import batch, demo, evaluate, measure, models, segment, split
+from .commands import batch, compare, demo, evaluate, measure, models, segment, split
 from .errors import Cancelled, InputError, LesionSegmenterError
 from .progress import JsonReporter
 
-_COMMANDS = (demo, segment, batch, split, measure, evaluate, models)
+_COMMANDS = (demo, segment, batch, split, measure, evaluate, compare, models)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

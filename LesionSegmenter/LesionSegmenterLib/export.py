@@ -12,8 +12,8 @@ import os
 import re
 import shutil
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -25,6 +25,7 @@ from .atomic import deterministic_gzip, move_into_place, scratch_folder, sha256,
 from .errors import InputError
 from .labels import LesionType
 from .lesions import LesionRecord
+from .strict_json import parse
 
 MISSING = "n/a"
 STATUSES = ("proposed", "accepted", "rejected", "edited")
@@ -76,7 +77,8 @@ class CaseData:
     instances : int32 lesion ids.
     probability : 0..1, None where no model ran.
     records : one a lesion; those of rejected lesions may be absent from the arrays.
-    sidecar : model, settings, times and the like; subject, FLAIR and label names are added on writing.
+    sidecar : model, settings, times and the like; subject, FLAIR, label names and the notes on
+        lesions are added on writing.
     qc_png : the picture's bytes.
     """
 
@@ -91,14 +93,25 @@ class CaseData:
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """A case read back: its files by name (types, instances, probability, lesions, qc, sidecar), its table
-    and its sidecar. `flair` is the copy in the case or the recorded path, which may no longer exist."""
+    """A case read back.
+
+    paths : its files by name (types, instances, probability, lesions, qc, sidecar).
+    flair : the copy in the case or the recorded path, which may no longer exist.
+    records : the table's, with the notes that stand in the sidecar.
+    next_id : the least id for a new lesion, as a review left it; 1 where none was.
+    """
 
     subject: str
     paths: dict[str, Path]
     flair: Path
     records: list[LesionRecord]
     sidecar: dict[str, Any]
+    next_id: int = 1
+
+
+def bids_label(text: str) -> str:
+    """The letters and digits of a text, accents taken off: what a BIDS entity may hold; may be empty."""
+    return re.sub(r"[^A-Za-z0-9]", "", unicodedata.normalize("NFKD", text))
 
 
 def subject_id(text: str) -> str:
@@ -108,8 +121,7 @@ def subject_id(text: str) -> str:
     """
     name = re.sub(r"\.nii(\.gz)?$", "", Path(text).name, flags=re.IGNORECASE)
     entity = re.match(r"sub-([A-Za-z0-9]+)", name)
-    plain = unicodedata.normalize("NFKD", entity[1] if entity else name)
-    label = re.sub(r"[^A-Za-z0-9]", "", plain)
+    label = bids_label(entity[1] if entity else name)
     if not label:
         raise InputError("no subject ID can be made from this name", text, "State one with --subject")
     return label
@@ -223,8 +235,10 @@ def _write_contents(
     if case.qc_png is not None:
         new["qc"].write_bytes(case.qc_png)
     labels = {str(lesion_type.value): lesion_type.label for lesion_type in LesionType}
-    sidecar = {"subject": case.subject, "flair": flair, "labels": labels, **case.sidecar}
-    _write_json(new["sidecar"], sidecar)
+    notes = {str(record.lesion_id): record.note for record in case.records if record.note}
+    own = {"subject": case.subject, "flair": flair, "labels": labels, "notes": notes}
+    # Last as well as first: the sidecar given may have been read from another case, with its own of these.
+    _write_json(new["sidecar"], own | case.sidecar | own)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
@@ -258,21 +272,33 @@ def read_case(folder: str | Path, subject: str | None = None) -> CaseFiles:
         sidecar = json.loads(paths["sidecar"].read_text(encoding="utf-8"))
         flair = sidecar["flair"]
         flair_path = paths["sidecar"].parent / flair["file"] if "file" in flair else Path(flair["path"])
+        notes = parse(sidecar.get("notes", {}), dict[int, str], "notes")
+        next_id = parse(sidecar.get("next_id", 1), int, "next_id")
     except (ValueError, KeyError, TypeError) as error:
         raise InputError("this sidecar is damaged", paths["sidecar"], "Export the case again") from error
     for name in ("types", "instances", "lesions"):
         if not paths[name].is_file():
             raise InputError("this file of the case is missing", paths[name], "Export the case again")
-    records = read_lesions_tsv(paths["lesions"])
-    return CaseFiles(subject, {k: p for k, p in paths.items() if p.is_file()}, flair_path, records, sidecar)
+    records = [
+        replace(record, note=notes.get(record.lesion_id, "")) for record in read_lesions_tsv(paths["lesions"])
+    ]
+    present = {name: path for name, path in paths.items() if path.is_file()}
+    return CaseFiles(subject, present, flair_path, records, sidecar, next_id)
 
 
-def write_lesions_tsv(path: str | Path, records: Iterable[LesionRecord]) -> None:
-    """Write one row a lesion with the columns `COLUMNS`; mm to 0.01 (mm3 to 0.001), probabilities to 1e-4."""
+def write_lesions_tsv(
+    path: str | Path, records: Iterable[LesionRecord], positions: Mapping[int, str] | None = None
+) -> None:
+    """Write one row a lesion with the columns `COLUMNS`; mm to 0.01 (mm3 to 0.001), probabilities to 1e-4.
+
+    ``positions``, lesion id -> class, are a last column ``position``. Notes are not in the table.
+    """
     table = io.StringIO()
     rows = csv.writer(table, delimiter="\t", lineterminator="\n")
-    rows.writerow(COLUMNS)
-    rows.writerows(_row(record) for record in records)
+    rows.writerow(COLUMNS if positions is None else [*COLUMNS, "position"])
+    for record in records:
+        last = [] if positions is None else [positions[record.lesion_id]]
+        rows.writerow([*_row(record), *last])
     Path(path).write_text(table.getvalue(), encoding="utf-8", newline="\n")
 
 

@@ -16,6 +16,7 @@ from .errors import InputError
 from .instances.components import voxels_by_id
 from .labels import LesionType
 from .lesions import LesionRecord
+from .positions import Position
 
 _FEW_POINTS = 64  # all pairs are quicker than looking for the outermost points
 _LARGE_BOX = 2**20  # voxels; to look through a larger one takes longer than the hull of all points...
@@ -29,6 +30,23 @@ class Totals:
 
     count: int
     volume_ml: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is reported of a scan as a whole.
+
+    total, by_type, by_position : counts and volumes; types and positions that do not occur are left out.
+    largest_diameter_mm : of all lesions; 0 without one.
+    percent_of_brain : volume of all lesions in percent of the brain mask's; None without a mask. With a mask
+        of the intracranial volume it is the percentage of that.
+    """
+
+    total: Totals
+    by_type: dict[LesionType, Totals]
+    by_position: dict[Position, Totals]
+    largest_diameter_mm: float
+    percent_of_brain: float | None
 
 
 def measure_lesions(
@@ -148,13 +166,58 @@ def totals_by_type(records: Iterable[LesionRecord]) -> dict[LesionType, Totals]:
 
     Rejected lesions do not count.
     """
-    totals: dict[LesionType, Totals] = {}
-    for record in records:
-        if record.status != "rejected":
-            so_far = totals.get(record.type, Totals(0, 0.0))
-            volume_ml = so_far.volume_ml + record.volume_mm3 / 1000
-            totals[record.type] = Totals(so_far.count + 1, volume_ml)
-    return dict(sorted(totals.items()))
+    by_type: dict[LesionType, list[LesionRecord]] = {}
+    for record in _counted(records):
+        by_type.setdefault(record.type, []).append(record)
+    return {kind: _totals(group) for kind, group in sorted(by_type.items())}
+
+
+def summarise(
+    records: Iterable[LesionRecord],
+    positions: Mapping[int, Position] | None = None,
+    brain_ml: float | None = None,
+) -> Summary:
+    """What is reported of a scan as a whole; rejected lesions do not count.
+
+    Parameters
+    ----------
+    records : one a lesion
+    positions : lesion id -> class, as `positions.classify_positions` gives it
+        Lesions that are not in it are `Position.UNKNOWN`; without it nothing is said by position.
+    brain_ml : volume of the brain mask, or of an intracranial one, see `volume_ml`
+
+    Raises
+    ------
+    InputError : if the brain has no volume.
+    """
+    if brain_ml is not None and not brain_ml > 0:
+        raise InputError("the brain mask is empty", todo="Give a mask of the whole brain")
+    records = _counted(records)
+    total = _totals(records)
+    by_position: dict[Position, list[LesionRecord]] = {}
+    if positions is not None:
+        for record in records:
+            by_position.setdefault(positions.get(record.lesion_id, Position.UNKNOWN), []).append(record)
+    return Summary(
+        total,
+        totals_by_type(records),
+        {where: _totals(by_position[where]) for where in Position if where in by_position},
+        max((record.max_diameter_mm for record in records), default=0.0),
+        None if brain_ml is None else 100 * total.volume_ml / brain_ml,
+    )
+
+
+def volume_ml(mask: npt.NDArray[Any], affine: npt.NDArray[Any]) -> float:
+    """Volume in ml of a mask, (i, j, k), not 0 inside; ``affine`` 4x4, voxel indices to mm."""
+    return np.count_nonzero(mask) * abs(float(np.linalg.det(affine[:3, :3]))) / 1000
+
+
+def _counted(records: Iterable[LesionRecord]) -> list[LesionRecord]:
+    return [record for record in records if record.status != "rejected"]
+
+
+def _totals(records: list[LesionRecord]) -> Totals:
+    return Totals(len(records), sum(record.volume_mm3 for record in records) / 1000)
 
 
 def scan_type(records: Iterable[LesionRecord]) -> LesionType | None:
