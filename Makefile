@@ -10,7 +10,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constra
 demo: .venv/installed
 	@$(BIN)/lesion-segmenter demo --out demo
 
-test: lint
+test: lint .venv/slicer
 	@$(BIN)/python Testing/ensure_system_libraries.py
 	@$(BIN)/pytest
 
@@ -19,7 +19,7 @@ lint: .venv/installed
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy --no-error-summary
 
-bench: .venv/installed
+bench: .venv/slicer
 	@$(BIN)/python Testing/benchmark.py
 
 # Leaves .venv, which takes minutes to make again, and runs/, which may hold days of training.
@@ -35,6 +35,12 @@ clean:
 	@$(PIP) torch==2.13.0
 	@$(PIP) setuptools
 	@$(PIP) --no-build-isolation --editable '.[train,dev]'
+	@touch $@
+
+# Slicer's MRML libraries, about 1 GB: only the tests of the scene and their benchmark need them.
+.venv/slicer: .venv/installed
+	@echo "Installing Slicer's MRML libraries into .venv for the tests"
+	@$(PIP) --no-build-isolation --editable '.[train,dev,slicer]'
 	@touch $@
 
 # A candidate counts once it has run: a name on PATH may be a version manager's empty shim, and some systems

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import importlib
+import importlib.util
 import os
 import platform
 from pathlib import Path
+from types import ModuleType
 
 import torch
 
@@ -24,11 +27,18 @@ def main() -> None:
     repetitions = 1 if options.quick else _REPETITIONS
     page = [_head(repetitions)]
     print(page[0])
-    for section in _SECTIONS:
+    for section in (*_SECTIONS, *_in_slicer()):
         page.append(section.run(repetitions).markdown())
         print("\n" + page[-1], flush=True)
     if options.write:
         options.write.write_text("\n\n".join(page) + "\n", encoding="utf-8")
+
+
+def _in_slicer() -> list[ModuleType]:
+    """The sections that need Slicer's MRML libraries, where they are installed."""
+    if importlib.util.find_spec("slicer") is None:
+        return []
+    return [importlib.import_module(f"benchmarks.{name}") for name in ("scene", "segment_statistics")]
 
 
 def _head(repetitions: int) -> str:

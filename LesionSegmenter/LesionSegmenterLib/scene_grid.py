@@ -62,7 +62,7 @@ def grid_of_volume(node: Any) -> Grid:
 
 
 def grid_of_labelmap(image: Any) -> Grid:
-    """The grid of a vtkOrientedImageData; its voxel (0, 0, 0) is the first of the extent, wherever that is."""
+    """The grid of a vtkOrientedImageData; voxel (0, 0, 0) is the first of its extent, wherever that is."""
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
     affine = matrix_to_array(matrix)
@@ -100,6 +100,28 @@ def in_world(node: Any, grid: Grid) -> tuple[Grid, list[str]]:
     return moved, [f"{node.GetName()} was read through its transform {parent.GetName()!r}"]
 
 
+def same_grid(a: Grid, b: Grid) -> bool:
+    """Whether two grids have one shape and their corners lie within 1 % of a voxel of each other."""
+    step = np.linalg.inv(a.affine) @ b.affine - np.eye(4)
+    apart = np.abs(step @ _homogeneous(_corners(b.shape)))[:3].max()
+    return a.shape == b.shape and bool(apart <= _SAME_LATTICE)
+
+
+def label_image(target: Grid, layers: Iterable[Labelled]) -> tuple[npt.NDArray[np.int32], int]:
+    """Layers in one (i, j, k) int32 array, in MRML's memory order, and how many voxels lie in two of them.
+
+    Such a voxel stays with the layer that comes first.
+    """
+    values = np.zeros(target.shape[::-1], np.int32).T
+    overlap = 0
+    for layer in layers:
+        index = np.unravel_index(layer.voxels, target.shape)
+        free = values[index] == 0
+        overlap += int((~free).sum())
+        values[tuple(axis[free] for axis in index)] = layer.labels[free]
+    return values, overlap
+
+
 def labelled(values: npt.NDArray[Any], grid: Grid, target: Grid, what: str) -> tuple[Labelled, list[str]]:
     """The labelled voxels of an image on another grid, and a word on whatever was lost or resampled.
 
@@ -114,12 +136,12 @@ def labelled(values: npt.NDArray[Any], grid: Grid, target: Grid, what: str) -> t
     ------
     InputError : if the image holds labels and none lies within the target.
     """
+    if same_grid(grid, target):
+        found = _nonzero(values)
+        return Labelled(found, values[np.unravel_index(found, grid.shape)].astype(np.int64)), []
     to_source = np.linalg.inv(grid.affine) @ target.affine
     whole = np.rint(to_source)
     apart = np.abs((to_source - whole) @ _homogeneous(_corners(target.shape)))[:3].max()
-    if np.array_equal(whole, np.eye(4)) and apart <= _SAME_LATTICE and grid.shape == target.shape:
-        found = _nonzero(values)
-        return Labelled(found, values[np.unravel_index(found, grid.shape)].astype(np.int64)), []
     if np.isclose(abs(np.linalg.det(whole[:3, :3])), 1) and apart <= _SAME_LATTICE:
         result, lost = _moved(values, grid, target, np.linalg.inv(whole))
         warnings = [f"{lost} labelled voxels of {what} lie outside of the FLAIR: left out"] if lost else []

@@ -1,7 +1,8 @@
-"""Opening lesions in Slicer: from a case folder, a label image, a .seg.nrrd or a segmentation of the scene."""
+"""Opening lesions in Slicer: a case folder, a label image, a .seg.nrrd, or a segmentation of the scene."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,11 +14,12 @@ import slicer
 import vtk
 
 from .errors import InputError
-from .export import CaseFiles, read_case
+from .export import read_case
 from .instances.components import label_components
 from .labels import LesionType
 from .lesions import LesionMap, LesionRecord
 from .measure import measure_lesions
+from .scene_files import check_file, load_flair, read_labels, read_probability
 from .scene_grid import (
     Grid,
     Labelled,
@@ -26,35 +28,27 @@ from .scene_grid import (
     grid_of_labelmap,
     grid_of_volume,
     in_world,
+    label_image,
     labelled,
 )
-from .scene_tags import NEXT_ID, RECORD_TAG, TYPE_TAG, lesion_id_of, record_of
+from .scene_tags import NEXT_ID, RECORD_TAG, RECORDS, TYPE_TAG, lesion_id_of, record_of
 
 BINARY = "Binary labelmap"
+FLAIR_ROLE = "LesionSegmenterFlair"
+"""Node reference of a label volume to its FLAIR; a segmentation has Slicer's own."""
 
 Holds = Literal["lesions", "types"]
-"""What the labels of an image, or the segments of a segmentation, stand for: lesions, or types of lesion whose
-connected components (26 neighbours) are the lesions."""
+"""What the labels of an image or the segments of a segmentation stand for: lesions, or types of lesion, whose
+connected components (26 neighbours) then are the lesions."""
 
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """Lesions on the FLAIR's grid in the scene, the FLAIR's node, and what was assumed or mended, a line each."""
+    """Lesions on the grid of the FLAIR's node, that node, and what was assumed or mended, a line each."""
 
     lesions: LesionMap
     flair: Any
     warnings: tuple[str, ...]
-
-
-def load_flair(path: str | Path) -> Any:
-    """Load a FLAIR into the scene; returns its volume node. InputError where Slicer cannot read it."""
-    path = Path(path)
-    _check_file(path, "FLAIR")
-    node = slicer.modules.volumes.logic().AddArchetypeVolume(str(path), path.name.split(".")[0], 4)
-    if node is None:
-        read_volume(path, "FLAIR")  # says why
-        raise InputError("Slicer cannot read this FLAIR", path, "Convert it to NIfTI")
-    return node
 
 
 def open_case(folder: str | Path, subject: str | None = None, flair: Any = None) -> Opened:
@@ -68,14 +62,14 @@ def open_case(folder: str | Path, subject: str | None = None, flair: Any = None)
     case = read_case(folder, subject)
     if flair is None:
         if not case.flair.is_file():
-            raise InputError("the FLAIR of this case has moved", case.flair, "Load it and choose it as the FLAIR")
+            raise InputError(
+                "the FLAIR of this case has moved", case.flair, "Load it and choose it as the FLAIR"
+            )
         flair = load_flair(case.flair)
     target = flair_grid(flair)
-    labels, warnings = _read_labels(case.paths["instances"], target)
-    probability = _read_probability(case, target)
-    lesions = LesionMap.from_arrays(
-        _painted(target, [labels])[0], target.affine, case.records, probability=probability
-    )
+    ids, warnings = read_labels(case.paths["instances"], target)
+    probability = read_probability(case.paths["probability"], target) if "probability" in case.paths else None
+    lesions = LesionMap.from_arrays(ids, target.affine, case.records, probability=probability)
     return Opened(lesions, flair, tuple(warnings))
 
 
@@ -89,17 +83,17 @@ def open_labels(path: str | Path, flair: Any, holds: Holds) -> Opened:
     """
     path = Path(path)
     target = flair_grid(flair)
-    labels, warnings = _read_labels(path, target)
+    values, warnings = read_labels(path, target)
     known = {lesion_type.value: lesion_type for lesion_type in LesionType}
     if holds == "types":
-        unknown = sorted(set(np.unique(labels.labels).tolist()) - known.keys())
+        unknown = sorted(set(np.unique(values[values > 0]).tolist()) - known.keys())
         if unknown:
             raise InputError(
                 f"this image holds the label {unknown[0]}, which is no lesion type",
                 path,
                 "Open it as an image of lesions, one label each",
             )
-    ids, types = _lesions_of(_painted(target, [labels])[0], known if holds == "types" else {}, holds)
+    ids, types = _lesions_of(values, known if holds == "types" else {}, holds)
     lesions = LesionMap.from_arrays(ids, target.affine, measure_lesions(ids, target.affine, types=types))
     return Opened(lesions, flair, tuple(warnings))
 
@@ -107,13 +101,16 @@ def open_labels(path: str | Path, flair: Any, holds: Holds) -> Opened:
 def open_segmentation_file(path: str | Path, flair: Any, holds: Holds = "lesions") -> Opened:
     """Open a .seg.nrrd over a FLAIR's node; as `open_segmentation`. The scene gets no node of it."""
     path = Path(path)
-    _check_file(path, "segmentation")
+    check_file(path, "segmentation")
     node, storage = slicer.vtkMRMLSegmentationNode(), slicer.vtkMRMLSegmentationStorageNode()
     node.SetName(path.name)
     storage.SetFileName(str(path))
     if not storage.ReadData(node) or not node.GetSegmentation().GetNumberOfSegments():
         raise InputError("Slicer finds no segmentation in this file", path, "Choose a .seg.nrrd file")
-    return open_segmentation(node, flair, holds)
+    try:
+        return open_segmentation(node, flair, holds)
+    finally:
+        detach(node.GetSegmentation())
 
 
 def open_segmentation(node: Any, flair: Any, holds: Holds = "lesions") -> Opened:
@@ -133,7 +130,7 @@ def open_segmentation(node: Any, flair: Any, holds: Holds = "lesions") -> Opened
     records = {name: record for name in names if (record := stated_record(segments.GetSegment(name)))}
     numbers = _numbers(names, records)
     layers, warnings = segment_layers(node, target, numbers)
-    values, overlap = _painted(target, layers)
+    values, overlap = label_image(target, layers)
     if overlap:
         warnings.append(f"{overlap} voxels lie in two segments: they stay with the first of the two")
     types = {numbers[name]: stated_type(segments.GetSegment(name)) for name in names}
@@ -150,9 +147,32 @@ def open_segmentation(node: Any, flair: Any, holds: Holds = "lesions") -> Opened
     return Opened(lesions, flair, (*warnings, *words))
 
 
-def segment_layers(
-    node: Any, target: Grid, numbers: Mapping[str, int]
-) -> tuple[list[Labelled], list[str]]:
+def reopen(node: Any) -> Opened:
+    """The lesions of a node that `scene` made, in a scene that was saved and loaded again.
+
+    Raises InputError where its FLAIR is missing or its records are damaged.
+    """
+    is_segmentation = node.IsA("vtkMRMLSegmentationNode")
+    role = node.GetReferenceImageGeometryReferenceRole() if is_segmentation else FLAIR_ROLE
+    flair = node.GetNodeReference(role)
+    if flair is None:
+        raise InputError("the scene has no FLAIR for these lesions", node.GetName(), "Open the case folder")
+    if is_segmentation:
+        return open_segmentation(node, flair)
+    target = flair_grid(flair)
+    labels, warnings = labelled(array_of(node.GetImageData()), grid_of_volume(node), target, node.GetName())
+    values, _ = label_image(target, [labels])
+    try:
+        records = [record_of(text) for text in json.loads(node.GetAttribute(RECORDS) or "")]
+    except ValueError as error:
+        raise InputError("the lesion records are damaged", node.GetName(), "Open the case folder") from error
+    measured = {record.lesion_id: record for record in measure_lesions(values, target.affine)}
+    kept, words = _reconciled(measured, records)
+    lesions = LesionMap.from_arrays(values, target.affine, kept, int(node.GetAttribute(NEXT_ID) or 1))
+    return Opened(lesions, flair, (*warnings, *words))
+
+
+def segment_layers(node: Any, target: Grid, numbers: Mapping[str, int]) -> tuple[list[Labelled], list[str]]:
     """The labelmap layers of a segmentation on another grid, with numbers for segments; warnings as well."""
     segments = node.GetSegmentation()
     if segments.GetNumberOfSegments() and not segments.ContainsRepresentation(BINARY):
@@ -175,6 +195,16 @@ def segment_layers(
         layers.append(_renamed(found, values))
         warnings += [word for word in (*words, *more) if word not in warnings]
     return layers, warnings
+
+
+def detach(segments: Any, *names: str) -> None:
+    """Take the labelmap away from some segments, or all, that are about to be removed.
+
+    For each segment that it removes, Slicer searches the whole shared labelmap for its voxels: 200 segments
+    of 512x512x192 voxels take most of a minute.
+    """
+    for name in names or segments.GetSegmentIDs():
+        segments.GetSegment(name).RemoveRepresentation(BINARY)
 
 
 def stated_record(segment: Any) -> LesionRecord | None:
@@ -211,18 +241,6 @@ def _renamed(found: Labelled, numbers: Mapping[int, int]) -> Labelled:
     return Labelled(found.voxels[new > 0], new[new > 0])
 
 
-def _painted(target: Grid, layers: Iterable[Labelled]) -> tuple[npt.NDArray[np.int32], int]:
-    """Layers in one (i, j, k) int32 array, in MRML's memory order, and how many voxels lie in two of them."""
-    values = np.zeros(target.shape[::-1], np.int32).T
-    overlap = 0
-    for layer in layers:
-        index = np.unravel_index(layer.voxels, target.shape)
-        free = values[index] == 0
-        overlap += int((~free).sum())
-        values[tuple(axis[free] for axis in index)] = layer.labels[free]
-    return values, overlap
-
-
 def _lesions_of(
     values: npt.NDArray[np.int32], types: Mapping[int, LesionType], holds: Holds
 ) -> tuple[npt.NDArray[np.int32], dict[int, LesionType]]:
@@ -256,54 +274,7 @@ def _reconciled(
             mended.append(record.lesion_id)
             measures = ("volume_mm3", "voxels", "centroid_ras_mm", "max_diameter_mm")
             kept[record.lesion_id] = replace(record, **{name: getattr(now, name) for name in measures})
-    words = [f"{len(mended)} lesions no longer have the voxels of their record: measured again"] if mended else []
+    words = (
+        [f"{len(mended)} lesions no longer have the voxels of their record: measured again"] if mended else []
+    )
     return list(kept.values()), words
-
-
-def _read_labels(path: Path, target: Grid) -> tuple[Labelled, list[str]]:
-    """The labels of an image file on the FLAIR's grid, checked to be whole numbers in 0..int32."""
-    node = read_volume(path, "label image")
-    values = array_of(node.GetImageData())
-    if values.dtype.kind == "f":
-        whole = np.rint(values)
-        if not np.array_equal(whole, values):
-            raise InputError("this image holds values that are not whole numbers", path, "Give a label image")
-        values = whole
-    low, high = values.min(initial=0), values.max(initial=0)
-    if low < 0 or high > np.iinfo(np.int32).max:
-        raise InputError(f"this image holds the label {low if low < 0 else high:.0f}", path, "Renumber its labels")
-    return labelled(values.astype(np.int32, copy=False), grid_of_volume(node), target, path.name)
-
-
-def _read_probability(case: CaseFiles, target: Grid) -> npt.NDArray[np.float32] | None:
-    """The probability map of a case, (i, j, k) on the FLAIR's grid; None where it has none."""
-    if "probability" not in case.paths:
-        return None
-    node = read_volume(case.paths["probability"], "probability map")
-    grid = grid_of_volume(node)
-    if grid.shape != target.shape or not np.allclose(grid.affine, target.affine, rtol=0, atol=1e-2):
-        raise InputError(
-            "the probability map is not on the FLAIR's grid", case.paths["probability"], "Segment the case again"
-        )
-    return array_of(node.GetImageData()).astype(np.float32)
-
-
-def read_volume(path: Path, what: str) -> Any:
-    """A scalar volume node of a file, not added to the scene; InputError where Slicer cannot read it."""
-    _check_file(path, what)
-    node, storage = slicer.vtkMRMLScalarVolumeNode(), slicer.vtkMRMLVolumeArchetypeStorageNode()
-    node.SetName(path.name)
-    storage.SetFileName(str(path))
-    storage.SetSingleFile(True)
-    if not storage.ReadData(node) or node.GetImageData() is None:
-        if "orthonormal" in storage.GetUserMessages().GetAllMessagesAsString():
-            raise InputError(f"the axes of the {what} are sheared", path, "Resample it onto a rectangular grid")
-        raise InputError(f"Slicer cannot read this {what}", path, "Convert it to a 3D NIfTI of grey values")
-    if node.GetImageData().GetNumberOfScalarComponents() != 1:
-        raise InputError(f"the {what} is not one of grey values", path, "Convert it to a 3D NIfTI")
-    return node
-
-
-def _check_file(path: Path, what: str) -> None:
-    if not path.is_file():
-        raise InputError(f"there is no such {what} file", path, "Check the path")

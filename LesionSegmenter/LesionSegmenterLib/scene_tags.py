@@ -83,16 +83,23 @@ def tags(record: LesionRecord) -> dict[str, str]:
     return {
         TYPE_TAG: record.type.label,
         STATUS_TAG: record.status,
-        RECORD_TAG: quote(json.dumps(asdict(record), separators=(",", ":")), safe=_READABLE),
+        RECORD_TAG: record_text(record),
     }
 
 
+def record_text(record: LesionRecord) -> str:
+    """A record as text that any tag or attribute can hold; `record_of` gives it back exactly."""
+    return quote(json.dumps(asdict(record), separators=(",", ":")), safe=_READABLE)
+
+
 def record_of(tag: str) -> LesionRecord:
-    """The record of a segment's `RECORD_TAG`; InputError where it is damaged."""
+    """The record that `record_text` wrote; InputError where it is damaged."""
     try:
         fields: dict[str, Any] = json.loads(unquote(tag))
         r, a, s = fields["centroid_ras_mm"]
         exact = {"type": LesionType(fields["type"]), "centroid_ras_mm": (r, a, s)}
         return LesionRecord(**{**fields, **exact, "parents": tuple(fields["parents"])})
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"a segment's lesion record is damaged ({error})", todo="Open the case folder") from error
+        raise InputError(
+            f"a segment's lesion record is damaged ({error})", todo="Open the case folder"
+        ) from error

