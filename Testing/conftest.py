@@ -15,3 +15,26 @@ def data_dir() -> Path:
     if not (folder / "lesion_banks").is_dir():
         pytest.skip(f"no real cases in {folder}: set LESION_DATA to the folder that holds lesion_banks")
     return folder
+
+
+@pytest.fixture(scope="session")
+def bright(tmp_path_factory) -> Path:
+    """The bundle of a model that finds whatever is bright; to be left as it is."""
+    from heads import bright_bundle  # here: it imports torch, which most tests do without
+
+    return bright_bundle(tmp_path_factory.mktemp("models") / "bright")
+
+
+@pytest.fixture
+def refused(capsys):
+    """Run a command, and check that it ends with 2 and one line that says these words."""
+    from command_calls import call
+
+    def check(*arguments, words: tuple[str, ...] = ()) -> None:
+        assert call(*arguments) == 2
+        line = capsys.readouterr().err
+        assert line.startswith("lesion-segmenter: ") and line.count("\n") == 1
+        for word in words:
+            assert word in line
+
+    return check

@@ -16,11 +16,6 @@ from heads import LESIONS, bright_bundle, centred_affine, head, save_head
 from LesionSegmenterLib.cli import main
 
 
-@pytest.fixture(scope="module")
-def bright(tmp_path_factory) -> Path:
-    return bright_bundle(tmp_path_factory.mktemp("models") / "bright")
-
-
 @pytest.fixture
 def flair(tmp_path) -> Path:
     return tmp_path / "flair.nii.gz"

@@ -20,7 +20,7 @@ from heads import LESIONS, SPACING, TYPES, bright_bundle, centred_affine, head, 
 from LesionSegmenterLib.bundle import SHIPPED
 from LesionSegmenterLib.cli import main
 from LesionSegmenterLib.commands import models
-from LesionSegmenterLib.export import COLUMNS
+from LesionSegmenterLib.lesions_tsv import COLUMNS
 
 FILES = {
     "desc-type_dseg.nii.gz",
@@ -30,11 +30,6 @@ FILES = {
     "desc-lesions.json",
     "desc-qc.png",
 }
-
-
-@pytest.fixture(scope="module")
-def bright(tmp_path_factory) -> Path:
-    return bright_bundle(tmp_path_factory.mktemp("models") / "bright")
 
 
 @pytest.fixture

@@ -228,7 +228,7 @@ def test_growing_stops_at_the_volumes_border_and_at_neighbours_unless_they_may_b
     change = done(row, edits.grow(row, 2, 1.0))
     assert along_i(row) == [0, *[1] * 6, 2, 2, 2, 2, 3, 3, 0]
     row.revert(change)
-    done(row, edits.grow(row, 2, 3.0, may_eat=True))
+    done(row, edits.grow(row, 2, 3.0, may_eat_neighbours=True))
     assert along_i(row) == [0, 1, 1, 1, *[2] * 9, 0]
     assert row.records[2].parents == (3,) and row.records[1].voxels == 3
     assert row.records[2].voxels == np.count_nonzero(row.ids == 2) > 9

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.image import imread
 
-from LesionSegmenterLib import export, image, report
+from LesionSegmenterLib import export, image, lesions_tsv, report
 from LesionSegmenterLib.errors import InputError
 from LesionSegmenterLib.labels import TYPE_COLOURS, LesionType
 from LesionSegmenterLib.lesions import LesionRecord
@@ -98,7 +98,7 @@ def test_the_data_set_description_is_a_bids_derivatives_and_is_kept_if_there(tmp
 
 
 def test_the_table_has_exactly_the_contracts_columns_and_values(tmp_path):
-    export.write_lesions_tsv(tmp_path / "lesions.tsv", RECORDS)
+    lesions_tsv.write_lesions_tsv(tmp_path / "lesions.tsv", RECORDS)
     assert (tmp_path / "lesions.tsv").read_bytes().decode() == (
         "lesion_id\ttype\ttype_confidence\tstatus\tvolume_mm3\tvoxels\tcentroid_r_mm\tcentroid_a_mm\t"
         "centroid_s_mm\tmax_diameter_mm\tmean_probability\tparents\n"
@@ -124,7 +124,7 @@ hundredths = st.integers(-(10**5), 10**5).map(lambda n: n / 100)
             max_diameter_mm=hundredths.map(abs),
             mean_probability=chances,
             type_confidence=chances,
-            status=st.sampled_from(export.STATUSES),
+            status=st.sampled_from(lesions_tsv.STATUSES),
             parents=st.lists(st.integers(1, 999), max_size=3).map(tuple),
         ),
         unique_by=lambda record: record.lesion_id,
@@ -133,19 +133,19 @@ hundredths = st.integers(-(10**5), 10**5).map(lambda n: n / 100)
 )
 def test_a_table_reads_back_as_it_was_written(tmp_path_factory, records):
     path = tmp_path_factory.mktemp("table") / "lesions.tsv"
-    export.write_lesions_tsv(path, records)
-    assert export.read_lesions_tsv(path) == records
+    lesions_tsv.write_lesions_tsv(path, records)
+    assert lesions_tsv.read_lesions_tsv(path) == records
 
 
 def test_a_table_saved_by_a_spreadsheet_reads_in_any_column_order(tmp_path):
-    export.write_lesions_tsv(tmp_path / "a.tsv", RECORDS)
+    lesions_tsv.write_lesions_tsv(tmp_path / "a.tsv", RECORDS)
     rows = list(csv.DictReader((tmp_path / "a.tsv").open(), delimiter="\t"))
     turned = io.StringIO()
-    writer = csv.DictWriter(turned, [*reversed(export.COLUMNS), "note"], delimiter="\t")
+    writer = csv.DictWriter(turned, [*reversed(lesions_tsv.COLUMNS), "note"], delimiter="\t")
     writer.writeheader()
     writer.writerows(rows)
     (tmp_path / "b.tsv").write_bytes(b"\xef\xbb\xbf" + turned.getvalue().encode())
-    assert export.read_lesions_tsv(tmp_path / "b.tsv") == RECORDS
+    assert lesions_tsv.read_lesions_tsv(tmp_path / "b.tsv") == RECORDS
 
 
 @pytest.mark.parametrize(
@@ -161,19 +161,19 @@ def test_a_table_saved_by_a_spreadsheet_reads_in_any_column_order(tmp_path):
 )
 def test_a_damaged_table_is_refused_with_its_line(tmp_path, old, new, words):
     path = tmp_path / "lesions.tsv"
-    export.write_lesions_tsv(path, RECORDS)
+    lesions_tsv.write_lesions_tsv(path, RECORDS)
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(InputError, match=words):
-        export.read_lesions_tsv(path)
+        lesions_tsv.read_lesions_tsv(path)
 
 
 def test_an_empty_file_is_no_table_but_a_header_alone_is_an_empty_one(tmp_path):
     path = tmp_path / "lesions.tsv"
     path.write_text("")
     with pytest.raises(InputError, match="no column"):
-        export.read_lesions_tsv(path)
-    export.write_lesions_tsv(path, [])
-    assert export.read_lesions_tsv(path) == []
+        lesions_tsv.read_lesions_tsv(path)
+    lesions_tsv.write_lesions_tsv(path, [])
+    assert lesions_tsv.read_lesions_tsv(path) == []
 
 
 def test_the_sidecar_names_model_subject_labels_and_the_flair_by_path_and_checksum(tmp_path, flair):

@@ -14,6 +14,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.spatial.transform import Rotation
 
 from LesionSegmenterLib import image
+from LesionSegmenterLib.atomic import sha256
 
 SHAPE = (17, 18, 5)
 AXIS_CODES = [
@@ -110,7 +111,7 @@ def test_the_same_input_gives_the_same_bytes_whatever_the_name(tmp_path):
     content = (tmp_path / "a.nii.gz").read_bytes()
     assert content == (tmp_path / "b.nii.gz").read_bytes()
     assert content[3] == 0 and content[4:8] == bytes(4)  # gzip header: no file name, no time
-    assert image.sha256(tmp_path / "a.nii.gz") == image.sha256(tmp_path / "b.nii.gz")
+    assert sha256(tmp_path / "a.nii.gz") == sha256(tmp_path / "b.nii.gz")
 
 
 def test_a_probability_map_is_one_byte_a_voxel_exact_to_a_510th_and_never_over_1(tmp_path):

@@ -16,8 +16,8 @@ from scipy.spatial.distance import cdist
 
 from LesionSegmenterLib.cli import main
 from LesionSegmenterLib.errors import InputError
-from LesionSegmenterLib.export import read_lesions_tsv
 from LesionSegmenterLib.labels import LesionType
+from LesionSegmenterLib.lesions_tsv import read_lesions_tsv
 from LesionSegmenterLib.measure import Totals, measure_lesions, summarise, volume_ml
 from LesionSegmenterLib.positions import Position, classify_positions
 

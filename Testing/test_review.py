@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lesion_maps import lesion_map, refused, state
-from LesionSegmenterLib import edits, export
+from LesionSegmenterLib import edits, lesions_tsv
 from LesionSegmenterLib.errors import InputError
 from LesionSegmenterLib.labels import LesionType
 from LesionSegmenterLib.lesions import LesionMap
@@ -166,8 +166,8 @@ def test_an_exported_case_read_back_resumes_with_its_rejected_lesions(tmp_path, 
     session.save()
     live = state(session.lesions)
     _, instances = session.lesions.exported()
-    export.write_lesions_tsv(tmp_path / "lesions.tsv", session.lesions.records.values())
-    rounded = export.read_lesions_tsv(tmp_path / "lesions.tsv")
+    lesions_tsv.write_lesions_tsv(tmp_path / "lesions.tsv", session.lesions.records.values())
+    rounded = lesions_tsv.read_lesions_tsv(tmp_path / "lesions.tsv")
     nearly = AFFINE + 1e-7 * np.eye(4)  # as from another program's reading of the same header
     read_back = LesionMap.from_arrays(instances, nearly, rounded)
     assert state(read_back) != live and not read_back.voxels(3).size

@@ -22,6 +22,9 @@ from .errors import BundleError
 from .labels import LesionType
 from .strict_json import parse
 
+SplitName = Literal["auto", "components", "acls", "acls-conflunet", "offsets"]
+"""Ways to split a mask into lesions; ``auto`` leaves it to the engine, ``offsets`` takes a network's."""
+
 SCHEMA_VERSION = 1
 DEFAULT_MODEL = "uresnet-flair"
 SPECIFICATION = "bundle.json"
@@ -88,7 +91,7 @@ class BundleSpec:
     licence: str
     scores: dict[str, Any] = field(default_factory=dict)
     classifier: str | None = None
-    split: Literal["auto", "components", "acls", "acls-conflunet", "offsets"] = "auto"
+    split: SplitName = "auto"
     files: dict[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from .atomic import writing_error
-from .export import write_lesions_tsv
 from .image import Volume, read_labels, write_volume
 from .labels import LesionType
-from .measure import measure_lesions
+from .lesions_tsv import write_lesions_tsv
+from .measure import measure_lesions, type_map, volume_ml
 from .metrics import evaluate_case, sensitivity
 from .progress import Reporter
 from .segment import SegmentOptions, SegmentResult, segment
@@ -65,13 +65,9 @@ def run_demo(out: Path, options: SegmentOptions, reporter: Reporter, seed: int =
     true_instances = read_labels(truth / "instances.nii.gz").array
     found_instances = read_labels(result.files["instances"]).array
     found_types = read_labels(result.files["types"]).array
-    lookup = np.zeros(max(scan.types) + 1, np.uint8)
-    for number, kind in scan.types.items():
-        lookup[number] = kind
-    true_types = lookup[true_instances]
-    voxel_ml = float(abs(np.linalg.det(scan.affine[:3, :3]))) / 1000
+    true_types = type_map(true_instances, scan.types)
     rows = [
-        _row(kind, true_instances, true_types, found_types, found_instances, voxel_ml)
+        _row(kind, true_instances, true_types, found_types, found_instances, scan.affine)
         for kind in (LesionType.WMH, LesionType.STROKE, LesionType.MS)
     ]
     return DemoResult(result, rows, evaluate_case(found_instances, true_instances, scan.affine))
@@ -83,16 +79,16 @@ def _row(
     true_types: np.ndarray,
     found_types: np.ndarray,
     found_instances: np.ndarray,
-    voxel_ml: float,
+    affine: np.ndarray,
 ) -> TypeRow:
     true, found = true_types == kind, found_types == kind
     hit = true & (found_types > 0)
     return TypeRow(
         kind.label,
         len(np.unique(true_instances[true])),
-        float(true.sum()) * voxel_ml,
+        volume_ml(true, affine),
         len(np.unique(found_instances[found])),
-        float(found.sum()) * voxel_ml,
+        volume_ml(found, affine),
         sensitivity(found_types > 0, true),
         float((hit & found).sum() / max(hit.sum(), 1)),
     )

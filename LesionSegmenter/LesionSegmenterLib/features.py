@@ -16,6 +16,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from .errors import InputError
+from .image import to_canonical
 
 FEATURE_NAMES: tuple[str, ...] = (
     "volume_mm3",
@@ -64,7 +65,7 @@ def lesion_features(
     if np.shape(brain_mask) != np.shape(instances):
         raise InputError(
             f"the brain mask has shape {np.shape(brain_mask)}, the lesions {np.shape(instances)}",
-            todo="give both on one grid",
+            todo="Give both on one grid",
         )
     return features_in_box(instances, affine, brain_box(brain_mask, affine))
 
@@ -79,7 +80,7 @@ def brain_box(brain_mask: NDArray[Any], affine: NDArray[np.floating]) -> NDArray
     occupied = mask.any(axis=0)
     if not occupied.any():
         raise InputError(
-            "the brain mask is empty", todo="check the brain extraction or the image's intensities"
+            "the brain mask is empty", todo="Check the brain extraction or the image's intensities"
         )
     # A linear function over the mask is extreme at the first or last voxel of a row along the first axis.
     j, k = np.nonzero(occupied)
@@ -181,12 +182,10 @@ def _canonical(array: NDArray[Any], affine: NDArray[np.floating]) -> tuple[NDArr
     Every storage orientation of one image gives the same voxels in the same order here, so that features are
     equal, not just close: marching cubes and eigenvectors both depend on the order of axes.
     """
-    from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
-
     affine = np.asarray(affine, dtype=np.float64)
     if affine.shape != (4, 4) or not np.isfinite(affine).all() or np.linalg.det(affine[:3, :3]) == 0:
-        raise InputError("the image's affine is singular", todo="repair the image's geometry")
+        raise InputError("the image's affine is singular", todo="Repair the image's geometry")
     if array.ndim != 3:
         raise InputError(f"a 3D image is needed, this one has {array.ndim} axes")
-    orientation = io_orientation(affine)
-    return apply_orientation(array, orientation), affine @ inv_ornt_aff(orientation, array.shape)
+    view, to_world, _ = to_canonical(array, affine)
+    return view, to_world

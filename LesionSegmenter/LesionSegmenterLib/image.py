@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .atomic import atomic_file, deterministic_gzip, sha256
+from .atomic import atomic_file, deterministic_gzip
 from .errors import InputError
 from .nifti import (
     COPY_AGAIN,
@@ -35,10 +35,11 @@ __all__ = [
     "Orientation",
     "Volume",
     "read_labels",
+    "read_map",
     "read_volume",
     "resample_onto",
     "same_grid",
-    "sha256",
+    "spacing_of",
     "to_canonical",
     "write_probability",
     "write_volume",
@@ -83,7 +84,13 @@ class Volume:
     @property
     def spacing(self) -> tuple[float, float, float]:
         """Distance in mm between voxel centres along i, j and k."""
-        return cast(tuple[float, float, float], tuple(map(float, column_norms(self.affine))))
+        return spacing_of(self.affine)
+
+
+def spacing_of(affine: NDArray) -> tuple[float, float, float]:
+    """Distance in mm between voxel centres along i, j and k of a 4x4 affine."""
+    i, j, k = column_norms(affine).tolist()
+    return i, j, k
 
 
 def read_volume(path: str | Path, what: str = "FLAIR") -> Volume:
@@ -99,12 +106,29 @@ def read_volume(path: str | Path, what: str = "FLAIR") -> Volume:
         for fewer than 16 voxels along more than one axis; for an unusable spacing or affine; for an image
         without contrast.
     """
-    path = Path(path)
+    volume, bad = _read_floats(Path(path), what, MIN_IN_PLANE)
+    if bad == volume.array.size:
+        raise InputError(f"the {what} holds only NaN or Inf", volume.path, COPY_AGAIN)
+    low, high = float(volume.array.min()), float(volume.array.max())
+    if low == high:
+        state = "is all zero" if low == 0 else f"is constant ({low:g} everywhere)"
+        raise InputError(f"the {what} {state}", volume.path, "Check that this is the right file")
+    return volume
+
+
+def read_map(path: str | Path, what: str) -> Volume:
+    """Read any numeric image as float32, (i, j, k), as `read_volume` does, but size and contrast are free."""
+    volume, _ = _read_floats(Path(path), what, least_in_plane=1)
+    return volume
+
+
+def _read_floats(path: Path, what: str, least_in_plane: int) -> tuple[Volume, int]:
+    """The image with 0 for NaN and Inf, and how many voxels these were."""
     with readable(path, what) as file:
         header = read_header(file, path, what)
         shape = check_shape(header, path, what)
         affine, warnings = clean_affine(header, shape, path, what)
-        if sorted(shape)[1] < MIN_IN_PLANE:
+        if sorted(shape)[1] < least_in_plane:
             raise InputError(
                 f"the {what} has only {times(shape)} voxels", path, "Use an image that holds a whole slice"
             )
@@ -117,15 +141,9 @@ def read_volume(path: str | Path, what: str = "FLAIR") -> Volume:
             if not finite.all():
                 bad += int(finite.size - np.count_nonzero(finite))
                 array[part][~finite] = 0
-    if bad == array.size:
-        raise InputError(f"the {what} holds only NaN or Inf", path, COPY_AGAIN)
-    low, high = float(array.min()), float(array.max())
-    if low == high:
-        state = "is all zero" if low == 0 else f"is constant ({low:g} everywhere)"
-        raise InputError(f"the {what} {state}", path, "Check that this is the right file")
     if bad:
         warnings.append(f"{bad} of {array.size} voxels of the {what} are NaN or Inf: set to 0")
-    return Volume(array, affine, header, path, tuple(warnings))
+    return Volume(array, affine, header, path, tuple(warnings)), bad
 
 
 def read_labels(path: str | Path, what: str = "label image") -> Volume:
@@ -255,8 +273,8 @@ def to_canonical(array: NDArray, affine: NDArray) -> tuple[NDArray, NDArray[np.f
     return orientation.apply(array), affine @ nib.orientations.inv_ornt_aff(ornt, array.shape), orientation
 
 
-def resample_onto(moving: Volume, reference: Volume, order: int = 1) -> tuple[NDArray[np.float32], float]:
-    """`moving` at the world positions of `reference`'s voxels: spline of `order`, 0 outside.
+def resample_onto(moving: Volume, reference: Volume) -> tuple[NDArray[np.float32], float]:
+    """`moving` at the world positions of `reference`'s voxels, interpolated linearly, 0 outside.
 
     Returns the float32 array of `reference`'s shape, and the share of `reference`'s field of view that
     `moving` covers, so that the caller can warn of a partial one. No registration: the affines are believed.
@@ -281,7 +299,7 @@ def resample_onto(moving: Volume, reference: Volume, order: int = 1) -> tuple[ND
         to_moving[:3, :3],
         to_moving[:3, 3],
         reference.shape,
-        order=order,
+        order=1,
         mode="grid-constant",
     )
     return resampled, overlap

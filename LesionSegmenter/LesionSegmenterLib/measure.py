@@ -212,6 +212,14 @@ def volume_ml(mask: npt.NDArray[Any], affine: npt.NDArray[Any]) -> float:
     return np.count_nonzero(mask) * abs(float(np.linalg.det(affine[:3, :3]))) / 1000
 
 
+def type_map(instances: npt.NDArray[np.integer], types: Mapping[int, LesionType]) -> npt.NDArray[np.uint8]:
+    """Label values of every voxel, (i, j, k) uint8, from lesion ids and the type of each of them."""
+    lookup = np.zeros(max(types, default=0) + 1, np.uint8)
+    for lesion_id, kind in types.items():
+        lookup[lesion_id] = kind
+    return lookup[instances]
+
+
 def _counted(records: Iterable[LesionRecord]) -> list[LesionRecord]:
     return [record for record in records if record.status != "rejected"]
 

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from . import __version__
 from .atomic import writing_error
-from .bundle import DEFAULT_MODEL, Bundle, resolve_bundle
+from .bundle import DEFAULT_MODEL, Bundle, SplitName, resolve_bundle
 from .engine.brain import rough_brain_mask
 from .engine.cascade import Typed, classify_lesions, types_of_channels
 from .engine.device import choose_device
@@ -24,15 +24,14 @@ from .engine.prediction import ClassProbabilities, predict
 from .engine.preprocessing import WorkingGrid, prepare
 from .errors import BundleError, InputError
 from .export import CaseData, case_paths, subject_id, write_case
-from .image import NiftiWriter, Orientation, Volume, read_volume, resample_onto, to_canonical
+from .image import NiftiWriter, Orientation, Volume, read_volume, resample_onto, spacing_of, to_canonical
 from .instances import METHODS, SmallLesionRule, drop_small, split
 from .labels import LesionType
 from .lesions import LesionRecord
-from .measure import measure_lesions, scan_type
+from .measure import measure_lesions, scan_type, type_map
 from .progress import Reporter
 from .report import qc_montage
 
-SPLIT_METHODS = ("auto", *METHODS, "offsets")
 SmallLesions = Literal["auto", "keep", "drop"]
 _LEAST_OVERLAP = 0.5  # of the FLAIR that a T1 must cover before the user is warned
 
@@ -74,18 +73,32 @@ class _Case:
     array: np.ndarray
     affine: np.ndarray
     orientation: Orientation
+    warnings: list[str]
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        sides = np.linalg.norm(self.affine[:3, :3], axis=0)
-        return float(sides[0]), float(sides[1]), float(sides[2])
+        return spacing_of(self.affine)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
         start = time.monotonic()
         yield
         self.seconds[stage] = round(time.monotonic() - start, 3)
+
+
+@dataclass(frozen=True, eq=False)
+class _Maps:
+    """What the network says, on the canonical grid: each (i, j, k), 0..1.
+
+    lesion : probability of any lesion.
+    stroke : the stroke channel's share of it, where a classifier types the lesions and there is one.
+    channels : probability of each type, where the network itself types them.
+    """
+
+    lesion: np.ndarray
+    stroke: np.ndarray | None = None
+    channels: dict[LesionType, np.ndarray] = field(default_factory=dict)
 
 
 def load(options: SegmentOptions) -> Model:
@@ -109,11 +122,11 @@ def segment(
     subject = options.subject or subject_id(flair.name)
     _check_output(out, subject)
     bundle = model.bundle if model else resolve_bundle(options.model)
-    method = _split_method(options.split, bundle)
+    settings = _settings(options, bundle)
     case, volume = _read_flair(flair)
-    t1, warnings = _read_t1(options.t1, volume, bundle)
-    warnings = [*volume.warnings, *warnings]
-    for warning in warnings:
+    t1, t1_warnings = _read_t1(options.t1, volume, bundle)
+    case.warnings += t1_warnings
+    for warning in case.warnings:
         reporter.warn(warning)
     reporter.progress("reading", 2, 3)
     if model is None:
@@ -129,37 +142,23 @@ def segment(
         result = predict(model, images, grid, reporter.progress, flip=options.flip)
     del images
     with case.timed("splitting"):
-        lesion, stroke, channels = _lesion_maps(result, grid, bundle)
-        threshold = bundle.spec.output.threshold if options.threshold is None else options.threshold
+        maps = _lesion_maps(result, grid, bundle)
         rule = SmallLesionRule() if options.small_lesions == "drop" else None
-        instances = split(method, lesion, lesion >= threshold, case.spacing, small_lesion_rule=rule)
+        mask = maps.lesion >= settings["threshold"]
+        instances = split(settings["split"], maps.lesion, mask, case.spacing, small_lesion_rule=rule)
+        del mask
     reporter.progress("splitting", 1, 1)
     with case.timed("typing"):
-        typed = _types(bundle, case, instances, brain, stroke, channels)
+        typed = _types(bundle, case, instances, brain, maps)
         if options.small_lesions == "auto":
             instances, typed = _without_small_ms(instances, typed, case.spacing)
-        records = measure_lesions(
-            instances,
-            case.affine,
-            lesion,
-            types={i: kind for i, (kind, _) in typed.items()},
-            type_confidences={i: confidence for i, (_, confidence) in typed.items()},
-        )
+        kinds = {i: kind for i, (kind, _) in typed.items()}
+        confidences = {i: confidence for i, (_, confidence) in typed.items()}
+        records = measure_lesions(instances, case.affine, maps.lesion, kinds, confidences)
     reporter.progress("typing", 1, 1)
 
-    sidecar = _sidecar(options, method, threshold, model, result, case, warnings, records)
-    sidecar["brain_ml"] = round(float(brain.sum() * np.prod(case.spacing)) / 1000, 1)
-    types = _type_map(instances, records)
-    restore = case.orientation.restore
-    data = CaseData(
-        subject,
-        restore(types),
-        restore(instances),
-        restore(lesion),
-        records,
-        sidecar,
-        qc_montage(case.array, types, instances, case.spacing, title=subject),
-    )
+    sidecar = _sidecar(settings, model, result.notes, case, brain, records)
+    data = _case_data(subject, case, maps.lesion, instances, records, sidecar)
     reporter.progress("writing", 1, 3)
     files = write_case(out, data, NiftiWriter(volume), flair, options.keep_flair)
     reporter.progress("writing", 3, 3)
@@ -175,6 +174,17 @@ def _check_output(out: Path, subject: str) -> None:
         raise writing_error(out, OSError(number, os.strerror(number)))
 
 
+def _settings(options: SegmentOptions, bundle: Bundle) -> dict[str, Any]:
+    """What decides the lesions, with the bundle's choice where the options leave it open: plain JSON."""
+    return {
+        "split": _split_method(options.split, bundle),
+        "threshold": bundle.spec.output.threshold if options.threshold is None else options.threshold,
+        "small_lesions": options.small_lesions,
+        "flip": options.flip,
+        "t1": str(options.t1) if options.t1 else None,
+    }
+
+
 def _split_method(wanted: str, bundle: Bundle) -> str:
     """The method's name; auto takes the bundle's, and components where the bundle leaves it open."""
     method = bundle.spec.split if wanted == "auto" else wanted
@@ -187,7 +197,7 @@ def _split_method(wanted: str, bundle: Bundle) -> str:
         )
     if method not in METHODS:
         raise InputError(
-            f"unknown splitting method {method!r}", todo=f"Choose one of {', '.join(SPLIT_METHODS)}"
+            f"unknown splitting method {method!r}", todo=f"Choose one of {', '.join(get_args(SplitName))}"
         )
     return method
 
@@ -201,7 +211,8 @@ def _read_flair(path: Path) -> tuple[_Case, Volume]:
     volume = read_volume(path)
     view, affine, orientation = to_canonical(volume.array, volume.affine)
     array = np.ascontiguousarray(view)
-    return _Case(array, affine, orientation), replace(volume, array=orientation.restore(array))
+    case = _Case(array, affine, orientation, list(volume.warnings))
+    return case, replace(volume, array=orientation.restore(array))
 
 
 def _read_t1(path: Path | None, flair: Volume, bundle: Bundle) -> tuple[np.ndarray | None, list[str]]:
@@ -222,10 +233,7 @@ def _read_t1(path: Path | None, flair: Volume, bundle: Bundle) -> tuple[np.ndarr
     return array, warnings
 
 
-def _lesion_maps(
-    result: ClassProbabilities, grid: WorkingGrid, bundle: Bundle
-) -> tuple[np.ndarray, np.ndarray | None, dict[LesionType, np.ndarray]]:
-    """Lesion probability on the canonical grid, the stroke channel's share of it, and the typed channels."""
+def _lesion_maps(result: ClassProbabilities, grid: WorkingGrid, bundle: Bundle) -> _Maps:
     label_map = bundle.spec.output.label_map
     if max(label_map, default=0) > len(result.channels):
         raise BundleError(
@@ -237,33 +245,26 @@ def _lesion_maps(
     typed = {LesionType(label): result.channels[c - 1] for c, label in label_map.items() if label}
     if bundle.classifier is None:
         untyped = set(typed) == {LesionType.LESION}
-        return lesion, None, {} if untyped else {kind: grid.scatter(p) for kind, p in typed.items()}
+        return _Maps(lesion, channels={} if untyped else {kind: grid.scatter(p) for kind, p in typed.items()})
     if LesionType.STROKE not in typed:
-        return lesion, None, {}
+        return _Maps(lesion)
     total = np.maximum(result.channels.sum(axis=0), 1e-6)
-    return lesion, grid.scatter(typed[LesionType.STROKE] / total), {}
+    return _Maps(lesion, grid.scatter(typed[LesionType.STROKE] / total))
 
 
-def _types(
-    bundle: Bundle,
-    case: _Case,
-    instances: np.ndarray,
-    brain: np.ndarray,
-    stroke: np.ndarray | None,
-    channels: dict[LesionType, np.ndarray],
-) -> Typed:
+def _types(bundle: Bundle, case: _Case, instances: np.ndarray, brain: np.ndarray, maps: _Maps) -> Typed:
+    """Type and confidence of each lesion id; empty where neither classifier nor network states any."""
     if bundle.classifier is not None:
         box = brain if brain.any() else np.ones_like(brain)
-        return classify_lesions(bundle.classifier, instances, case.affine, box, stroke)
-    return types_of_channels(instances, channels) if channels else {}
+        return classify_lesions(bundle.classifier, instances, case.affine, box, maps.stroke)
+    return types_of_channels(instances, maps.channels) if maps.channels else {}
 
 
 def _without_small_ms(
     instances: np.ndarray, typed: Typed, spacing: tuple[float, ...]
 ) -> tuple[np.ndarray, Typed]:
     """Without the MS lesions that the small-lesion rule drops, renumbered."""
-    rule = SmallLesionRule()
-    kept = drop_small(instances, spacing, rule.min_side_mm, rule.min_volume_mm3)
+    kept = drop_small(instances, spacing)
     stays = {i for i, (kind, _) in typed.items() if kind != LesionType.MS} | set(kept[kept > 0].tolist())
     old = [i for i in sorted(typed) if i in stays]
     if len(old) == len(typed):
@@ -273,21 +274,27 @@ def _without_small_ms(
     return lookup[instances], {int(lookup[i]): typed[i] for i in old}
 
 
-def _type_map(instances: np.ndarray, records: list[LesionRecord]) -> np.ndarray:
-    lookup = np.zeros(int(instances.max(initial=0)) + 1, np.uint8)
-    for record in records:
-        lookup[record.lesion_id] = record.type
-    return lookup[instances]
+def _case_data(
+    subject: str,
+    case: _Case,
+    lesion: np.ndarray,
+    instances: np.ndarray,
+    records: list[LesionRecord],
+    sidecar: dict[str, Any],
+) -> CaseData:
+    """The case as it is written: arrays in the order of the FLAIR's file, and the picture."""
+    types = type_map(instances, {record.lesion_id: record.type for record in records})
+    picture = qc_montage(case.array, types, instances, case.spacing, title=subject)
+    types, instances, lesion = map(case.orientation.restore, (types, instances, lesion))
+    return CaseData(subject, types, instances, lesion, records, sidecar, picture)
 
 
 def _sidecar(
-    options: SegmentOptions,
-    method: str,
-    threshold: float,
+    settings: dict[str, Any],
     model: Model,
-    result: ClassProbabilities,
+    notes: list[str],
     case: _Case,
-    warnings: list[str],
+    brain: np.ndarray,
     records: list[LesionRecord],
 ) -> dict[str, Any]:
     """What was run, on what and how: enough to run it again."""
@@ -300,16 +307,11 @@ def _sidecar(
             "version": spec.version,
             "weights_sha256": spec.files[model.bundle.weights.name],
         },
-        "settings": {
-            "split": method,
-            "threshold": threshold,
-            "small_lesions": options.small_lesions,
-            "flip": options.flip,
-            "t1": str(options.t1) if options.t1 else None,
-        },
-        "device": {"name": model.device.name, "precision": model.device.precision, "notes": result.notes},
+        "settings": settings,
+        "device": {"name": model.device.name, "precision": model.device.precision, "notes": notes},
         "seconds": case.seconds,
-        "warnings": warnings,
+        "warnings": case.warnings,
         "scan_type": kind.label if kind else None,
         "reviewed": False,
+        "brain_ml": round(float(brain.sum() * np.prod(case.spacing)) / 1000, 1),
     }

@@ -8,7 +8,7 @@ from LesionSegmenterLib.bundle import TrainingData
 
 from .recipe import Recipe
 
-_SCORES = ("dice", "lesion_recall", "lesion_precision", "lesion_f1", "pq")
+COLUMNS = ("dice", "lesion_recall", "lesion_precision", "lesion_f1", "pq")
 
 
 def model_card(
@@ -60,15 +60,15 @@ def model_card(
 
 
 def _score_table(scores: dict[str, Any]) -> str:
-    rows = ["| case | " + " | ".join(n.replace("_", " ") for n in _SCORES) + " | quiet ml/l | scan type |"]
-    rows.append("| --- |" + " --- |" * (len(_SCORES) + 2))
+    rows = ["| case | " + " | ".join(n.replace("_", " ") for n in COLUMNS) + " | quiet ml/l | scan type |"]
+    rows.append("| --- |" + " --- |" * (len(COLUMNS) + 2))
     for name, case in scores.get("cases", {}).items():
-        values = " | ".join(_number(case["metrics"][n], 3) for n in _SCORES)
+        values = " | ".join(_number(case["metrics"][n], 3) for n in COLUMNS)
         quiet, kind = _number(case["quiet_ml_per_litre"], 2), case["scan_type"] or "-"
         rows.append(f"| {name} | {values} | {quiet} | {kind} |")
     mean = scores.get("mean", {})
     if mean:
-        values = " | ".join(_number(mean[n], 3) for n in _SCORES)
+        values = " | ".join(_number(mean[n], 3) for n in COLUMNS)
         rows.append(f"| mean | {values} | {_number(mean['quiet'], 2)} | |")
     return "\n".join(rows)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from LesionSegmenterLib.engine.preprocessing import prepare
+from LesionSegmenterLib.engine.preprocessing import ISOTROPIC_BELOW_MM, prepare
 from LesionSegmenterLib.errors import InputError
 from LesionSegmenterLib.image import read_labels, read_volume, same_grid, to_canonical
 from LesionSegmenterLib.labels import LesionType
@@ -69,7 +69,7 @@ class PreparedCase:
 
     @property
     def isotropic(self) -> bool:
-        return max(self.spacing) < 1.5
+        return max(self.spacing) < ISOTROPIC_BELOW_MM
 
 
 def read_listing(listing: Path, root: Path) -> list[CaseEntry]:

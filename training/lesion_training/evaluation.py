@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,8 @@ from LesionSegmenterLib.metrics import evaluate_case
 from LesionSegmenterLib.progress import NoReporter
 from LesionSegmenterLib.segment import SegmentOptions, segment
 
+from .card import COLUMNS
 from .cases import CaseEntry
-
-COLUMNS = ("dice", "lesion_recall", "lesion_precision", "lesion_f1", "pq")
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class CaseScore:
     quiet_ml_per_litre: float
     true_type: str
     scan_type: str | None
-    seconds: float = field(default=0.0)
+    seconds: float
 
 
 def score_case(entry: CaseEntry, options: SegmentOptions, model: Model) -> CaseScore:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from LesionSegmenterLib.engine.preprocessing import CLIP
 from LesionSegmenterLib.engine.slicing import CONTEXT_MM, CONTEXT_SLICES
 
-from .cases import STROKE, WHITE_MATTER_LESION, PreparedCase
+from .cases import BACKGROUND, DOUBTFUL, STROKE, WHITE_MATTER_LESION, PreparedCase
 
-_AIR = -4.0  # what lies beyond an image's edge
+_AIR = CLIP[0]  # what lies beyond an image's edge
 
 
 @dataclass(frozen=True)
@@ -119,5 +120,5 @@ def _majority(target: np.ndarray, axis: int) -> np.ndarray:
         elif value:
             result[(target == value).mean(axis) > 0.5] = value
     partly = np.isin(target, (WHITE_MATTER_LESION, STROKE)).mean(axis)
-    result[(result == 0) & (partly > 0.25)] = 3
+    result[(result == BACKGROUND) & (partly > 0.25)] = DOUBTFUL
     return result

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -56,7 +55,7 @@ class _Rater:
 
 
 def run(options: argparse.Namespace) -> None:
-    from ..atomic import atomic_file
+    from ..atomic import atomic_file, write_json
 
     a, b = _rater(options.a), _rater(options.b)
     names: dict[str, set[str]] = {"a": set(), "b": set()}
@@ -73,9 +72,7 @@ def run(options: argparse.Namespace) -> None:
     else:
         print(_cases_text(found))
     if options.json:
-        content = _json(names, found)
-        with atomic_file(options.json) as unfinished:
-            unfinished.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        write_json(options.json, _json(names, found))
     if options.tsv:
         with atomic_file(options.tsv) as unfinished:
             _write_tsv(unfinished, found)
@@ -266,7 +263,7 @@ def _lesion_rows(found: Comparison) -> Iterator[dict[str, Any]]:
 
 
 def _write_tsv(path: Path, found: dict[str, Comparison]) -> None:
-    from ..export import MISSING
+    from ..lesions_tsv import MISSING
 
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, delimiter="\t", lineterminator="\n")

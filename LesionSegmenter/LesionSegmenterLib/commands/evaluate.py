@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from pathlib import Path
 
@@ -57,7 +56,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from ..atomic import atomic_file
+    from ..atomic import write_json
     from ..metrics import evaluate_case
     from .inputs import check_grid, read_lesions, tell_warnings
 
@@ -69,9 +68,8 @@ def run(options: argparse.Namespace) -> None:
     print(f"prediction: {options.pred} ({pred_kind})\nreference:  {options.truth} ({truth_kind})")
     print(scores_text(scores))
     if options.json:
-        content = {name: None if math.isnan(value) else value for name, value in scores.items()}
-        with atomic_file(options.json) as unfinished:
-            unfinished.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        plain = {name: None if math.isnan(value) else value for name, value in scores.items()}
+        write_json(options.json, plain)
 
 
 def scores_text(scores: dict[str, float]) -> str:

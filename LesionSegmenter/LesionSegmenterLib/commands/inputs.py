@@ -8,28 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..image import Volume, read_labels, same_grid
-from ..nifti import check_shape, clean_affine, read_header, readable, slabs
-
-
-def read_map(path: Path, what: str) -> Volume:
-    """Any numeric image as float32, (i, j, k), empty or small as it may be.
-
-    NaN and Inf become 0 with a warning. Raises InputError as `image.read_labels` does, but for whole numbers.
-    """
-    with readable(path, what) as file:
-        header = read_header(file, path, what)
-        shape = check_shape(header, path, what)
-        affine, warnings = clean_affine(header, shape, path, what)
-        array = np.empty(shape, np.float32, order="F")
-        for part, values in slabs(file, header, shape, path, what):
-            with np.errstate(over="ignore", invalid="ignore"):
-                array[part] = values
-    bad = int(array.size - np.count_nonzero(np.isfinite(array)))
-    if bad:
-        np.nan_to_num(array, copy=False, nan=0, posinf=0, neginf=0)
-        warnings.append(f"{bad} of {array.size} voxels of the {what} are NaN or Inf: set to 0")
-    return Volume(array, affine, header, path, tuple(warnings))
+from ..image import Volume, read_labels, read_map, same_grid
 
 
 def read_probability(path: Path, what: str = "probability map") -> Volume:

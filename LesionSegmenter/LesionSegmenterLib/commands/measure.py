@@ -46,8 +46,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from ..atomic import atomic_file
-    from ..export import write_lesions_tsv
     from ..image import read_labels
+    from ..lesions_tsv import write_lesions_tsv
     from ..measure import measure_lesions, summarise, volume_ml
     from ..positions import classify_positions
     from ..report import lesion_table

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import get_args
 
-from ..bundle import DEFAULT_MODEL
+from ..bundle import DEFAULT_MODEL, SplitName
 from ..progress import MODES, JsonReporter, make_reporter
 
 
@@ -29,7 +30,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|DIR", help="default: %(default)s")
     parser.add_argument(
-        "--split", default="auto", choices=("auto", "components", "acls", "acls-conflunet", "offsets"),
+        "--split", default="auto", choices=get_args(SplitName),
         help="how a confluent mask becomes lesions (default: as the model says)",
     )  # fmt: skip
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))

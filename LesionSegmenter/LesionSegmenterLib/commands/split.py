@@ -39,9 +39,10 @@ def run(options: argparse.Namespace) -> None:
     import numpy as np
 
     from ..errors import InputError
-    from ..image import to_canonical, write_volume
+    from ..image import read_map, spacing_of, to_canonical, write_volume
     from ..instances import SmallLesionRule, split
-    from .inputs import read_map, tell_warnings
+    from ..measure import volume_ml
+    from .inputs import tell_warnings
 
     volume = read_map(options.map, "map")
     tell_warnings(volume)
@@ -62,10 +63,10 @@ def run(options: argparse.Namespace) -> None:
         options.method,
         chances,
         mask,
-        np.linalg.norm(affine[:3, :3], axis=0).tolist(),
+        spacing_of(affine),
         connectivity=options.connectivity,
         small_lesion_rule=SmallLesionRule() if options.drop_small else None,
     )
     write_volume(options.out, orientation.restore(instances), volume)
-    volume_ml = np.count_nonzero(instances) * abs(np.linalg.det(affine[:3, :3])) / 1000
-    print(f"{counted(int(instances.max()), 'lesion')}, {volume_ml:.2f} ml. Written to {options.out}")
+    total_ml = volume_ml(instances, affine)
+    print(f"{counted(int(instances.max()), 'lesion')}, {total_ml:.2f} ml. Written to {options.out}")

@@ -15,7 +15,7 @@ from .planning import crop, in_use, voxels_in
 _TOLERANCE = 1e-5  # spacings come from float32 headers: 0.9999998 mm is 1 mm
 
 
-def grow(lesions: LesionMap, lesion_id: int, mm: float, may_eat: bool = False) -> Change:
+def grow(lesions: LesionMap, lesion_id: int, mm: float, may_eat_neighbours: bool = False) -> Change:
     """Add the voxels whose centre lies at most ``mm`` from the centre of one of the lesion's voxels.
 
     Distances are Euclidean, whatever the spacing. Neighbours are treated as `redraw` does.
@@ -31,7 +31,7 @@ def grow(lesions: LesionMap, lesion_id: int, mm: float, may_eat: bool = False) -
         ndimage.distance_transform_edt(~mask, sampling=lesions.spacing) <= reach if not mask.all() else mask
     )
     try:
-        return change_to(lesions, lesion_id, voxels_in(grown, box, lesions.shape), may_eat)
+        return change_to(lesions, lesion_id, voxels_in(grown, box, lesions.shape), may_eat_neighbours)
     except InputError as error:
         raise InputError(
             f"lesion {lesion_id} gains no voxel within {mm:g} mm",

@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from ..classifier import CascadeClassifier, adjusted_to_scan
+from ..classifier import TYPES, CascadeClassifier, adjusted_to_scan
 from ..features import FEATURE_NAMES, lesion_features
 from ..labels import LesionType
 
-_CLASSES = (LesionType.WMH, LesionType.STROKE, LesionType.MS)
 _LEAST_EVIDENCE = 0.05  # no voxel-wise vote rules a type out
 
 Typed = dict[int, tuple[LesionType, float]]
@@ -43,7 +42,7 @@ def classify_lesions(
     probabilities = adjusted_to_scan(probabilities, features[:, FEATURE_NAMES.index("volume_mm3")])
     best = probabilities.argmax(axis=1)
     return {
-        int(i): (_CLASSES[b], round(float(p[b]), 4)) for i, b, p in zip(ids, best, probabilities, strict=True)
+        int(i): (TYPES[b], round(float(p[b]), 4)) for i, b, p in zip(ids, best, probabilities, strict=True)
     }
 
 

@@ -127,37 +127,46 @@ def _volume(model: Model, stack: np.ndarray, runner: BatchRunner, progress: Prog
     instance norm's statistics depend on the field of view: such a network needs windows of its patch.
     """
     shape = stack.shape[1:]
-    inside = _window((0, 0, 0), shape)
-    patch = model.preprocessing.patch
-    if patch is None or not _normalises_by_instance(model.network):
+    patch = model.preprocessing.patch if _normalises_by_instance(model.network) else None
+    if patch is None:
         padded = _padded_shape(shape, model.divisor)
-        whole = np.full((1, len(stack), *padded), _AIR, np.float32)
-        whole[0][inside] = stack
-        progress("predicting", 0, 1)
-        (_, output), *_ = runner.run(1, lambda _: whole)
-        progress("predicting", 1, 1)
-        return np.ascontiguousarray(output[0][inside])
-    padded = tuple(max(n, p) for n, p in zip(shape, patch, strict=True))
+    else:
+        padded = tuple(max(n, p) for n, p in zip(shape, patch, strict=True))
+    inside = _window((0, 0, 0), shape)
     image = np.full((len(stack), *padded), _AIR, np.float32)
     image[inside] = stack
-    starts = window_starts(padded, tuple(patch))
-    weight = gaussian_window(tuple(patch))
-    total = np.zeros(padded, np.float32)
-    summed = None
+    if patch is None:
+        progress("predicting", 0, 1)
+        (_, (output,)), *_ = runner.run(1, lambda _: image[None])
+        progress("predicting", 1, 1)
+    else:
+        output = _in_windows(image, tuple(patch), runner, progress)
+    return np.ascontiguousarray(output[inside])
+
+
+def _in_windows(
+    image: np.ndarray, patch: tuple[int, ...], runner: BatchRunner, progress: Progress
+) -> np.ndarray:
+    """The network's outputs for overlapping windows of an image, (channels, i, j, k), averaged by weight."""
+    shape = image.shape[1:]
+    starts = window_starts(shape, patch)
+    weight = gaussian_window(patch)
+    total = np.zeros(shape, np.float32)
+    summed: np.ndarray | None = None
 
     def windows(numbers: slice) -> np.ndarray:
         return np.stack([image[_window(start, patch)] for start in starts[numbers]])
 
     for numbers, output in runner.run(len(starts), windows):
         if summed is None:
-            summed = np.zeros((output.shape[1], *padded), np.float32)
+            summed = np.zeros((output.shape[1], *shape), np.float32)
         for start, probabilities in zip(starts[numbers], output, strict=True):
             summed[_window(start, patch)] += probabilities * weight
             total[_window(start, patch)[1:]] += weight
         progress("predicting", numbers.stop, len(starts))
-    assert summed is not None
+    assert summed is not None, "there is always a window"
     summed /= total
-    return np.ascontiguousarray(summed[inside])
+    return summed
 
 
 def _window(start: Sequence[int], shape: Sequence[int]) -> tuple[slice, ...]:

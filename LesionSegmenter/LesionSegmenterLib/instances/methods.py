@@ -80,15 +80,14 @@ def split(
     InputError : for an unknown method, or for arrays that are not 3D and of one shape.
     """
     if method not in METHODS:
-        raise InputError(f"unknown splitting method {method!r}", todo=f"Choose one of {', '.join(METHODS)}.")
+        raise InputError(f"unknown splitting method {method!r}", todo=f"Choose one of {', '.join(METHODS)}")
     if mask.ndim != 3 or probability.shape != mask.shape:
         raise InputError(
             f"splitting needs a probability map and a mask of one 3D shape, not {probability.shape} "
             f"and {mask.shape}",
-            todo="Resample one onto the grid of the other.",
+            todo="Resample one onto the grid of the other",
         )
     instances = METHODS[method](probability, mask, spacing, connectivity=connectivity)
     if small_lesion_rule is None:
         return instances
-    rule = small_lesion_rule
-    return renumber(drop_small(instances, spacing, rule.min_side_mm, rule.min_volume_mm3))
+    return renumber(drop_small(instances, spacing, small_lesion_rule))

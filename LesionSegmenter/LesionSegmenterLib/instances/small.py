@@ -16,17 +16,21 @@ _TOLERANCE = 1e-5
 
 @dataclass(frozen=True)
 class SmallLesionRule:
-    """When a lesion is too small to be called one; the defaults are ConfLUNet's, meant for MS."""
+    """When a lesion is too small to be called one; the defaults are ConfLUNet's, meant for MS.
+
+    min_side_mm : it is if any side of its bounding box is shorter than this.
+    min_volume_mm3 : it is if its volume is this or less.
+    """
 
     min_side_mm: float = 3.0
     min_volume_mm3: float = 14.0
 
 
+CLINICAL = SmallLesionRule()
+
+
 def drop_small(
-    instances: npt.NDArray[np.integer],
-    spacing: Sequence[float],
-    min_side_mm: float = 3.0,
-    min_volume_mm3: float = 14.0,
+    instances: npt.NDArray[np.integer], spacing: Sequence[float], rule: SmallLesionRule = CLINICAL
 ) -> npt.NDArray[np.int32]:
     """Remove lesions under the clinical size of an MS lesion (ConfLUNet, section 3.2).
 
@@ -36,10 +40,7 @@ def drop_small(
         Lesion ids, 0 outside.
     spacing : 3 lengths
         Voxel size along i, j, k in mm.
-    min_side_mm : mm
-        A lesion goes if any side of its bounding box is shorter than this.
-    min_volume_mm3 : mm3
-        A lesion goes if its volume is this or less.
+    rule : which lesions go
 
     Returns
     -------
@@ -49,7 +50,8 @@ def drop_small(
     result = np.zeros(instances.shape, np.int32)
     for lesion_id, flat in voxels_by_id(instances).items():
         sides = (np.ptp(np.stack(np.unravel_index(flat, instances.shape)), axis=1) + 1) * size
-        volume = flat.size * size.prod()
-        if sides.min() >= min_side_mm * (1 - _TOLERANCE) and volume > min_volume_mm3 * (1 + _TOLERANCE):
+        wide_enough = sides.min() >= rule.min_side_mm * (1 - _TOLERANCE)
+        large_enough = flat.size * size.prod() > rule.min_volume_mm3 * (1 + _TOLERANCE)
+        if wide_enough and large_enough:
             result.reshape(-1)[flat] = lesion_id
     return result

@@ -25,7 +25,7 @@ def check_one_grid(pred: Mask, true: Mask) -> None:
     if pred.ndim != 3 or pred.shape != true.shape:
         raise InputError(
             f"the prediction {pred.shape} and the reference {true.shape} are not on one 3D grid",
-            todo="Resample the prediction onto the reference's grid.",
+            todo="Resample the prediction onto the reference's grid",
         )
 
 

@@ -55,13 +55,22 @@ def _icbm152() -> Anatomy:
     return _with_ventricles(brain, gray, white)
 
 
-def _with_ventricles(brain: np.ndarray, gray: np.ndarray, white: np.ndarray) -> Anatomy:
+def _affine() -> np.ndarray:
     affine = np.eye(4)
     affine[:3, 3] = _ORIGIN
-    right, front, up = (
+    return affine
+
+
+def _coordinates() -> list[np.ndarray]:
+    """R, A and S in mm of every voxel, each broadcastable to the grid."""
+    return [
         np.arange(n, dtype=np.float32).reshape([-1 if a == axis else 1 for a in range(3)]) + _ORIGIN[axis]
         for axis, n in enumerate(_SHAPE)
-    )
+    ]
+
+
+def _with_ventricles(brain: np.ndarray, gray: np.ndarray, white: np.ndarray) -> Anatomy:
+    right, front, up = _coordinates()
     # The template labels no ventricles: they are its fluid where the lateral ventricles lie, without the
     # third ventricle, the septum and the cisterns behind the thalamus; the left and the right part.
     around = (np.abs(right) < 38) & (front > -52) & (front < 36) & (up > -3) & (up < 32)
@@ -72,16 +81,13 @@ def _with_ventricles(brain: np.ndarray, gray: np.ndarray, white: np.ndarray) -> 
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
     ventricles = np.isin(parts, np.argsort(sizes)[-2:])
-    return Anatomy(brain, gray, white, ventricles, affine)
+    return Anatomy(brain, gray, white, ventricles, _affine())
 
 
-def procedural_anatomy(seed: int = 0) -> Anatomy:
+def procedural_anatomy() -> Anatomy:
     """A brain drawn from ellipsoids: folded cortex, white matter, deep gray matter and lateral ventricles."""
-    rng = np.random.default_rng(seed)
-    right, front, up = (
-        np.arange(n, dtype=np.float32).reshape([-1 if a == axis else 1 for a in range(3)]) + _ORIGIN[axis]
-        for axis, n in enumerate(_SHAPE)
-    )
+    rng = np.random.default_rng(0)
+    right, front, up = _coordinates()
 
     def ellipsoid(centre, radii) -> np.ndarray:
         terms = ((x - c) / r for x, c, r in zip((right, front, up), centre, radii, strict=True))
@@ -119,6 +125,6 @@ def procedural_anatomy(seed: int = 0) -> Anatomy:
     white = (
         step(cortex_depth - 3.5) * tissue * (1 - ndimage.gaussian_filter(deep_gray.astype(np.float32), 0.8))
     )
-    affine = np.eye(4)
-    affine[:3, 3] = _ORIGIN
-    return Anatomy(brain, (tissue - white).astype(np.float32), white.astype(np.float32), ventricles, affine)
+    return Anatomy(
+        brain, (tissue - white).astype(np.float32), white.astype(np.float32), ventricles, _affine()
+    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..engine.resample import resample
-from ..instances import drop_small, renumber, split_disconnected
+from ..instances import SmallLesionRule, drop_small, renumber, split_disconnected
 from ..labels import LesionType
 from .anatomy import Anatomy, load_anatomy
 from .head import HEAD_MARGIN, add_noise, deform, synthetic_head
@@ -109,7 +109,7 @@ def _in_slices(
     instances[filled] = np.sort(slabs[filled], axis=1)[:, -((slice_mm + 1) // 2)]
     affine = anatomy.affine @ np.diag([1.0, 1.0, slice_mm, 1.0])
     affine[2, 3] += (slice_mm - 1) / 2
-    pieces = drop_small(split_disconnected(instances), (1.0, 1.0, float(slice_mm)), 0.0)
+    pieces = drop_small(split_disconnected(instances), (1.0, 1.0, float(slice_mm)), SmallLesionRule(0.0))
     pieces = renumber(pieces)
     numbers, where = np.unique(pieces, return_index=True)
     whole = instances.ravel()[where]

@@ -1,9 +1,8 @@
-"""The other commands: batch, split, measure, evaluate and models."""
+"""The commands that work on lesions already found: split, measure and evaluate."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from itertools import permutations, product
 from pathlib import Path
 
@@ -11,38 +10,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from heads import bright_bundle, save_head
-from LesionSegmenterLib import bundle
-from LesionSegmenterLib.cli import main
-from LesionSegmenterLib.export import complete_subjects, read_lesions_tsv
+from command_calls import AFFINE, batch, call, save
+from heads import save_head
 from LesionSegmenterLib.labels import LesionType
+from LesionSegmenterLib.lesions_tsv import read_lesions_tsv
 from LesionSegmenterLib.metrics import evaluate_case
 from phantoms import as_partition, touching_spheres
-
-AFFINE = np.diag([1.0, 1.0, 2.0, 1.0])
-
-
-def save(path: Path, array: np.ndarray, affine: np.ndarray = AFFINE) -> Path:
-    nib.save(nib.Nifti1Image(array, affine), path)
-    return path
-
-
-def call(*arguments: str | Path | int | float) -> int:
-    return main([str(argument) for argument in arguments])
-
-
-@pytest.fixture
-def refused(capsys):
-    """Run, and check that it ends with 2 and one line that says these words."""
-
-    def check(*arguments, words: tuple[str, ...] = ()) -> None:
-        assert call(*arguments) == 2
-        line = capsys.readouterr().err
-        assert line.startswith("lesion-segmenter: ") and line.count("\n") == 1
-        for word in words:
-            assert word in line
-
-    return check
 
 
 @pytest.fixture
@@ -53,149 +26,6 @@ def boxes() -> np.ndarray:
     ids[5:7, 1:4, 1:3] = 2
     ids[9, 8, 6] = 3
     return ids
-
-
-# batch
-
-
-@pytest.fixture(scope="module")
-def bright(tmp_path_factory) -> Path:
-    return bright_bundle(tmp_path_factory.mktemp("models") / "bright")
-
-
-def batch(folder: Path, out: Path, bright: Path, *options: str) -> int:
-    return call("batch", folder, "--out", out, "--model", bright, "--device", "cpu", *options)
-
-
-@pytest.fixture(scope="module")
-def flair(tmp_path_factory) -> Path:
-    return save_head(tmp_path_factory.mktemp("head") / "flair.nii.gz")
-
-
-def place(flair: Path, *paths: Path) -> None:
-    """Copy the head to each path."""
-    for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(flair, path)
-
-
-def test_a_folder_of_flairs_gives_a_case_each(tmp_path, flair, bright, capsys):
-    place(flair, tmp_path / "in" / "anna.nii.gz", tmp_path / "in" / "ben_2.NII.GZ")
-    (tmp_path / "in" / "notes.txt").write_text("not an image")
-    assert batch(tmp_path / "in", tmp_path / "out", bright) == 0
-    assert complete_subjects(tmp_path / "out") == ["anna", "ben2"]
-    said = capsys.readouterr().out
-    assert "anna: 4 lesions" in said and "ben2: 4 lesions" in said and "2 cases written" in said
-
-
-def test_a_bids_data_set_gives_subjects_of_subject_and_session(tmp_path, flair, bright):
-    root = tmp_path / "bids"
-    place(
-        flair,
-        root / "sub-01" / "anat" / "sub-01_FLAIR.nii.gz",
-        root / "sub-02" / "ses-a" / "anat" / "sub-02_ses-a_FLAIR.nii.gz",
-        root / "sub-02" / "ses-b" / "anat" / "sub-02_ses-b_acq-3D_FLAIR.nii.gz",
-        root / "sub-01" / "anat" / "sub-01_T1w.nii.gz",
-        root / "derivatives" / "x" / "sub-01" / "anat" / "sub-01_FLAIR.nii.gz",
-        root / "stray.nii.gz",
-    )
-    assert batch(root, tmp_path / "out", bright) == 0
-    assert complete_subjects(tmp_path / "out") == ["01", "02sesa", "02sesb"]
-
-
-def test_two_inputs_of_one_subject_are_refused_before_anything_runs(tmp_path, flair, bright, refused):
-    place(flair, tmp_path / "in" / "a-1.nii.gz", tmp_path / "in" / "a_1.nii.gz")
-    words = ("a-1.nii.gz and a_1.nii.gz", "subject a1")
-    refused("batch", tmp_path / "in", "--out", tmp_path / "out", "--model", bright, words=words)
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("kind", ["missing", "file", "empty"])
-def test_an_input_without_flairs_is_refused(tmp_path, bright, refused, kind):
-    folder = tmp_path / "in"
-    if kind == "file":
-        folder.write_text("a file")
-    elif kind == "empty":
-        folder.mkdir()
-    refused("batch", folder, "--out", tmp_path / "out", "--model", bright, words=(str(folder),))
-
-
-def test_an_unknown_model_ends_the_batch_at_once(tmp_path, flair, refused):
-    place(flair, tmp_path / "in" / "a.nii.gz")
-    refused("batch", tmp_path / "in", "--out", tmp_path / "out", "--model", "none-such", words=("no model",))
-
-
-def test_a_failing_case_does_not_stop_the_others_and_is_told_at_the_end(tmp_path, flair, bright, capsys):
-    place(flair, tmp_path / "in" / "a.nii.gz", tmp_path / "in" / "c.nii.gz")
-    (tmp_path / "in" / "b.nii.gz").write_text("broken")
-    assert batch(tmp_path / "in", tmp_path / "out", bright) == 2
-    assert complete_subjects(tmp_path / "out") == ["a", "c"]
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 2 and lines[0].startswith("b: ") and "not gzip" in lines[0]
-    assert lines[1].startswith("lesion-segmenter: 1 of 3 cases failed: b")
-
-
-def test_a_case_that_fails_for_another_reason_ends_the_batch_with_1(tmp_path, flair, bright, monkeypatch):
-    place(flair, tmp_path / "in" / "a.nii.gz", tmp_path / "in" / "b.nii.gz")
-    from LesionSegmenterLib import segment
-
-    real = segment.split
-
-    def split(*arguments, **options):
-        if not list((tmp_path / "out").glob("sub-a")):
-            return real(*arguments, **options)
-        raise RuntimeError("a bug")
-
-    monkeypatch.setattr(segment, "split", split)
-    assert batch(tmp_path / "in", tmp_path / "out", bright) == 1
-    assert complete_subjects(tmp_path / "out") == ["a"]
-
-
-def test_resume_skips_complete_cases_and_runs_the_rest(tmp_path, flair, bright, capsys):
-    place(flair, tmp_path / "in" / "a.nii.gz", tmp_path / "in" / "b.nii.gz")
-    assert batch(tmp_path / "in", tmp_path / "out", bright) == 0
-    kept, lost = (tmp_path / "out" / f"sub-{s}" / "anat" / f"sub-{s}_desc-lesions.json" for s in "ab")
-    time = kept.stat().st_mtime_ns
-    lost.unlink()
-    capsys.readouterr()
-    assert batch(tmp_path / "in", tmp_path / "out", bright, "--resume") == 0
-    assert kept.stat().st_mtime_ns == time and lost.is_file()
-    assert "1 case written" in (said := capsys.readouterr().out) and "1 skipped" in said
-    assert batch(tmp_path / "in", tmp_path / "out", bright, "--resume") == 0
-
-
-def test_the_progress_of_a_batch_rises_over_all_its_cases(tmp_path, flair, bright, capsys):
-    place(flair, tmp_path / "in" / "a.nii.gz", tmp_path / "in" / "b.nii.gz")
-    (tmp_path / "in" / "c.nii.gz").write_text("broken")
-    assert batch(tmp_path / "in", tmp_path / "out", bright, "--progress", "json") == 2
-    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    fractions = [event["fraction"] for event in events if event["event"] == "progress"]
-    assert fractions == sorted(fractions) and fractions[-1] == 1
-    assert [event["subject"] for event in events if event["event"] == "case"] == ["a", "b"]
-    assert [event["event"] for event in events[-2:]] == ["done", "error"]
-    assert (
-        events[-2]["cases"] == 2 and "not gzip" in events[-2]["failed"].pop("c") and not events[-2]["failed"]
-    )
-    assert events[-1]["status"] == 2
-
-
-def test_a_stopped_batch_ends_with_3_and_keeps_its_complete_cases(
-    tmp_path, flair, bright, monkeypatch, capsys
-):
-    place(flair, tmp_path / "in" / "a.nii.gz", tmp_path / "in" / "b.nii.gz")
-    from LesionSegmenterLib import segment
-
-    real = segment.measure_lesions
-
-    def measure(*arguments, **options):
-        if list((tmp_path / "out").glob("sub-a")):
-            raise KeyboardInterrupt
-        return real(*arguments, **options)
-
-    monkeypatch.setattr(segment, "measure_lesions", measure)
-    assert batch(tmp_path / "in", tmp_path / "out", bright) == 3
-    assert "1 complete" in (said := capsys.readouterr().err) and "--resume" in said
-    assert complete_subjects(tmp_path / "out") == ["a"]
 
 
 # split
@@ -386,8 +216,9 @@ def test_undefined_scores_are_null(tmp_path, boxes, capsys):
     assert "undefined" in capsys.readouterr().out
 
 
-def test_a_case_folder_is_scored_by_its_lesion_ids(tmp_path, flair, bright):
-    place(flair, tmp_path / "in" / "a.nii.gz")
+def test_a_case_folder_is_scored_by_its_lesion_ids(tmp_path, bright):
+    (tmp_path / "in").mkdir()
+    save_head(tmp_path / "in" / "a.nii.gz")
     assert batch(tmp_path / "in", tmp_path / "out", bright) == 0
     truth = tmp_path / "out" / "sub-a" / "anat" / "sub-a_desc-instance_dseg.nii.gz"
     for folder in (tmp_path / "out", tmp_path / "out" / "sub-a"):
@@ -404,66 +235,3 @@ def test_evaluate_refuses_what_cannot_be_compared(tmp_path, boxes, refused):
     refused("evaluate", pred, save(tmp_path / "neg.nii.gz", -boxes), words=("negative",))
     (tmp_path / "empty").mkdir()
     refused("evaluate", tmp_path / "empty", pred, words=("no complete case",))
-
-
-# models
-
-
-@pytest.fixture
-def places(tmp_path, monkeypatch) -> Path:
-    """Shipped and added models in folders of their own; returns that of the added."""
-    monkeypatch.setattr(bundle, "SHIPPED", tmp_path / "shipped")
-    monkeypatch.setenv("LESION_SEGMENTER_MODELS", str(tmp_path / "user"))
-    return tmp_path / "user"
-
-
-def test_an_added_model_is_listed_shown_and_found_by_name(places, tmp_path, flair, capsys):
-    source = bright_bundle(tmp_path / "source", version="2.1")
-    assert call("models", "list") == 0
-    assert capsys.readouterr().out == ""
-    assert call("models", "add", source) == 0
-    assert str(places / "bright-2.1") in capsys.readouterr().out
-    shutil.rmtree(source)
-    assert call("models", "list") == 0
-    (line,) = capsys.readouterr().out.splitlines()
-    assert line.split()[:2] == ["bright", "2.1"] and "Whatever is bright" in line
-    assert call("models", "show", "bright") == 0
-    assert capsys.readouterr().out == "# Bright\n"
-    place(flair, tmp_path / "in" / "a.nii.gz")
-    assert batch(tmp_path / "in", tmp_path / "out", Path("bright")) == 0
-
-
-def test_an_unusable_model_is_listed_as_such_and_does_not_hide_the_others(places, tmp_path, capsys):
-    call("models", "add", bright_bundle(tmp_path / "source"))
-    (places / "broken").mkdir()
-    (places / "broken" / "bundle.json").write_text("{")
-    capsys.readouterr()
-    assert call("models", "list") == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert (
-        len(lines) == 2 and lines[0].startswith("bright ") and "broken" in lines[1] and "unusable" in lines[1]
-    )
-
-
-def test_a_whole_bundle_is_valid_and_an_edited_one_is_not(places, tmp_path, capsys, refused):
-    folder = bright_bundle(tmp_path / "source")
-    assert call("models", "validate", folder) == 0
-    assert "bright 1.0 is complete" in capsys.readouterr().out
-    (folder / "MODEL_CARD.md").write_text("edited")
-    refused("models", "validate", folder, words=("MODEL_CARD.md", "edited"))
-    refused("models", "add", folder, words=("edited",))
-    assert not places.exists()
-
-
-def test_weights_that_do_not_fit_the_network_are_not_valid(tmp_path, refused):
-    folder = bright_bundle(tmp_path / "source")
-    content = json.loads((folder / "bundle.json").read_text())
-    content["architecture"]["arguments"]["widths"] = [4, 4]
-    (folder / "bundle.json").write_text(json.dumps(content))
-    refused("models", "validate", folder, words=("weights do not fit",))
-
-
-def test_a_model_that_is_not_there_is_refused_with_the_names_that_are(places, tmp_path, refused):
-    call("models", "add", bright_bundle(tmp_path / "source"))
-    refused("models", "show", "brigt", words=("Did you mean 'bright'?",))
-    refused("models", "validate", tmp_path / "none", words=("no model bundle here",))

@@ -1,0 +1,71 @@
+"""The working grid, resampling and intensities."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from heads import SPACING, centred_affine, head
+from LesionSegmenterLib.engine import preprocessing
+from LesionSegmenterLib.engine.resample import resample
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("new", [8, 12, 29, 48])
+def test_resampling_keeps_a_linear_ramp(axis, new):
+    shape, target = [24, 24, 24], [24, 24, 24]
+    target[axis] = new
+    ramp = np.indices(shape)[axis] + 0.5  # in units of the old voxels, edges at 0 and 24
+    result = resample(ramp, tuple(target))
+    expected = (np.indices(target)[axis] + 0.5) * 24 / new
+    away = [slice(None)] * 3  # from the edge, beyond which nothing is known
+    away[axis] = slice(3, -3)
+    np.testing.assert_allclose(result[tuple(away)], expected[tuple(away)], rtol=1e-5)
+
+
+def test_resampling_to_a_finer_grid_and_back_gives_the_same_smooth_volume():
+    i, j, k = np.indices((20, 22, 9))
+    volume = (np.sin(i / 4) + np.cos(j / 5) + 0.1 * k).astype(np.float32)
+    there = resample(volume, (40, 44, 27))
+    assert there.shape == (40, 44, 27) and there.dtype == np.float32
+    np.testing.assert_allclose(resample(there, volume.shape), volume, atol=0.1)  # the most at the edges
+
+
+def test_shrinking_averages_instead_of_picking_voxels():
+    stripes = np.zeros((32, 4, 4), np.float32)
+    stripes[::2] = 1
+    np.testing.assert_allclose(resample(stripes, (8, 4, 4))[1:-1], 0.5, atol=0.13)
+
+
+def test_the_working_grid_scatters_back_to_where_it_gathered_from():
+    place = np.indices((48, 60, 16)).T * SPACING
+    flair = 100 * np.exp(-(((place - (60, 100, 55)) / 25) ** 2).sum(axis=-1) / 2).T.astype(np.float32)
+    _, grid = preprocessing.prepare(flair, SPACING)
+    assert grid.spacing[2] == SPACING[2] and grid.slice_axis == 2  # thick slices stay
+    assert grid.spacing[:2] == pytest.approx((1, 1), abs=0.02)
+    working_image = grid.gather(flair)
+    assert working_image.shape == grid.shape
+    inside = np.zeros(flair.shape, bool)
+    inside[tuple(slice(start + 2, stop - 2) for start, stop in grid.box)] = True
+    np.testing.assert_allclose(grid.scatter(working_image)[inside], flair[inside], atol=1.0)
+
+
+@pytest.mark.parametrize("scalp", [110.0, 300.0])
+def test_a_whole_head_and_its_stripped_brain_come_to_about_the_same_scale(scalp):
+    affine = centred_affine((64, 72, 20))
+    stripped, whole = (head(affine, (64, 72, 20), scalp=bright) for bright in (None, scalp))
+    brain = stripped > 50
+    seen = []
+    for image in (stripped, whole):
+        (working_image,), grid = preprocessing.prepare(image, SPACING)
+        seen.append(grid.scatter(working_image)[brain])
+    assert abs(np.median(seen[0]) - np.median(seen[1])) < 0.15
+    assert np.percentile(np.abs(seen[0] - seen[1]), 90) < 0.3
+
+
+@pytest.mark.parametrize(("gain", "offset"), [(0.01, 0), (37, 0), (2, 500)])
+def test_the_scanners_intensity_scale_does_not_matter(gain, offset):
+    plain, scaled = (
+        preprocessing.prepare(image, SPACING)[0][0] for image in (head(), gain * head() + offset)
+    )
+    np.testing.assert_allclose(scaled, plain, atol=0.02)
