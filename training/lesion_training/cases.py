@@ -92,16 +92,22 @@ def read_listing(listing: Path, root: Path) -> list[CaseEntry]:
             raise InputError(f"there is no column {error}", listing) from error
         except (ValueError, TypeError, AttributeError) as error:  # the latter two where a line is too short
             raise InputError(f"line {number} cannot be read: {error}", listing) from error
-    splits: dict[str, str] = {}
+    check_splits(entries, listing)
     for entry in entries:
-        if splits.setdefault(entry.patient, entry.split) != entry.split:
-            raise InputError(f"patient {entry.patient} stands in two splits", listing, "Keep each in one")
         for path in (entry.image, entry.mask):
             if path is not None and not path.is_file():
                 raise InputError("file is missing", path, f"It is named by {listing}")
     if not entries:
         raise InputError("the listing names no case", listing)
     return entries
+
+
+def check_splits(entries: list[CaseEntry], listing: Path | None = None) -> None:
+    """Raise InputError where one patient stands in two splits."""
+    splits: dict[str, str] = {}
+    for entry in entries:
+        if splits.setdefault(entry.patient, entry.split) != entry.split:
+            raise InputError(f"patient {entry.patient} stands in two splits", listing, "Keep each in one")
 
 
 def _entry(row: dict[str, str], root: Path) -> CaseEntry:

@@ -12,11 +12,11 @@ from types import FrameType
 
 from tqdm import tqdm
 
-from LesionSegmenterLib.atomic import writing_error
-from LesionSegmenterLib.engine.device import DEVICES, PRECISIONS, choose_device
+from LesionSegmenterLib.atomic import write_json, writing_error
+from LesionSegmenterLib.engine.device import DEVICES, PRECISIONS, Device, choose_device
 from LesionSegmenterLib.errors import InputError, LesionSegmenterError
 
-from .cases import LISTING, CaseEntry, read_listing
+from .cases import LISTING, CaseEntry, check_splits, read_listing
 from .recipe import LISTINGS, CaseSettings, load_recipe, recipe_names
 
 
@@ -49,7 +49,12 @@ def _parser() -> argparse.ArgumentParser:
     fit = commands.add_parser("fit", help="train a network by a recipe")
     fit.add_argument("recipe", help="a recipe's name, or a YAML file")
     fit.add_argument(
-        "--data", type=Path, required=True, help=f"folder of the listed cases (its own {LISTING} comes first)"
+        "--data",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="DIR",
+        help=f"folders of the listed cases (a folder's own {LISTING} comes first)",
     )
     fit.add_argument(
         "--out", type=Path, required=True, help="folder of the run; an unfinished run there is resumed"
@@ -68,7 +73,9 @@ def _parser() -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("evaluate", help="score a bundle on the listed cases of one split")
     evaluate.add_argument("bundle", help="a bundle's folder, or a model's name")
-    evaluate.add_argument("--data", type=Path, required=True, help="folder of the listed cases")
+    evaluate.add_argument(
+        "--data", type=Path, nargs="+", required=True, metavar="DIR", help="folders of the listed cases"
+    )
     evaluate.add_argument("--listing", default="public.tsv", help="the package's listing to use")
     evaluate.add_argument("--split", default="validation")
     evaluate.add_argument("--threshold", type=float, help="lesion probability (default: the bundle's)")
@@ -128,28 +135,29 @@ def _bundle(options: argparse.Namespace) -> None:
     print(f"Bundle {made.spec.name} {made.spec.version} written to {made.folder}")
 
 
-def _entries(data: Path, listing: str, split: str) -> list[CaseEntry]:
-    """The entries of one split in the data folder's own listing, or in the package's by name."""
-    if not data.is_dir():
-        raise InputError("no such folder of cases", data)
-    own = data / LISTING
-    listed = read_listing(own if own.is_file() else LISTINGS / listing, data)
-    entries = [entry for entry in listed if entry.split == split]
+def _entries(folders: list[Path], listing: str, split: str) -> list[CaseEntry]:
+    """The entries of one split in each folder's own listing, or in the package's by name."""
+    entries = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputError("no such folder of cases", folder)
+        own = folder / LISTING
+        entries += read_listing(own if own.is_file() else LISTINGS / listing, folder)
+    check_splits(entries)
+    entries = [entry for entry in entries if entry.split == split]
     if not entries:
-        raise InputError(f"no case of split {split!r} is listed", data)
+        raise InputError(f"no case of split {split!r} is listed", ", ".join(map(str, folders)))
     return entries
 
 
 def _recipes(_: argparse.Namespace) -> None:
     for name in recipe_names():
         recipe = load_recipe(name)
-        print(f"{name}: {recipe.purpose} ({recipe.optimisation.steps} steps)")
+        print(f"{name}: {recipe.purpose} ({recipe.steps} steps)")
 
 
 def _fit(options: argparse.Namespace) -> None:
     from dataclasses import replace
-
-    import torch
 
     from .pool import build_pool
     from .trainer import Trainer
@@ -158,7 +166,7 @@ def _fit(options: argparse.Namespace) -> None:
     if options.steps is not None:
         if options.steps < 1:
             raise InputError(f"--steps is {options.steps}", todo="Train for at least one step")
-        recipe = replace(recipe, optimisation=replace(recipe.optimisation, steps=options.steps))
+        recipe = replace(recipe, optimisation=replace(recipe.optimisation, steps=options.steps), finish=None)
     entries = _entries(options.data, recipe.listing, "train")
     device = choose_device(options.device, options.precision)
     try:
@@ -171,18 +179,11 @@ def _fit(options: argparse.Namespace) -> None:
         bar.total = total
         bar.update(done - bar.n)
 
-    cases = build_pool(entries, options.data, recipe.cases, options.seed, prepared)
+    banks = next((folder for folder in options.data if (folder / "lesion_banks").is_dir()), options.data[0])
+    cases = build_pool(entries, banks, recipe.cases, options.seed, prepared)
     bar.close()
-    started = time.strftime("%Y-%m-%d %H:%M")
-    noted = {
-        "recipe": options.recipe,
-        "seed": options.seed,
-        "started": started,
-        "device": {"name": device.name, "precision": device.precision, "threads": torch.get_num_threads()},
-        "data_sets": sorted({entry.dataset for entry in entries} | _data_of(recipe.cases)),
-    }
-    (options.out / "run.json").write_text(json.dumps(noted, indent=1) + "\n")
-    steps = tqdm(total=recipe.optimisation.steps, desc="training", file=sys.stderr, mininterval=5)
+    _note_run(options, device, {entry.dataset for entry in entries} | _data_of(recipe.cases))
+    steps = tqdm(total=recipe.steps, desc="training", file=sys.stderr, mininterval=5)
     with (options.out / "loss.tsv").open("a", buffering=1) as log:
 
         def trained(step: int, _: int, loss: float) -> None:
@@ -193,6 +194,29 @@ def _fit(options: argparse.Namespace) -> None:
 
         Trainer(recipe, cases, options.out, options.seed, device).fit(trained)
     steps.close()
+
+
+def _note_run(options: argparse.Namespace, device: Device, data_sets: set[str]) -> None:
+    """Write down what the run is made of, once: a resumed run keeps its first note."""
+    import torch
+
+    note = options.out / "run.json"
+    if note.is_file():
+        return
+    write_json(
+        note,
+        {
+            "recipe": options.recipe,
+            "seed": options.seed,
+            "started": time.strftime("%Y-%m-%d %H:%M"),
+            "device": {
+                "name": device.name,
+                "precision": device.precision,
+                "threads": torch.get_num_threads(),
+            },
+            "data_sets": sorted(data_sets),
+        },
+    )
 
 
 def _data_of(cases: CaseSettings) -> set[str]:

@@ -41,7 +41,12 @@ def build_pool(
         for done, made in enumerate(executor.map(_call, jobs), start=1):
             cases += made
             report("preparing cases", done, len(jobs))
-    shares = {"real": settings.real, "painted": settings.painted, "synthetic": settings.synthetic}
+    return weighted(cases, settings.real, settings.painted, settings.synthetic)
+
+
+def weighted(cases: list[PreparedCase], real: float, painted: float, synthetic: float) -> list[PreparedCase]:
+    """The cases with their weights scaled so that each kind is drawn as often as its share says."""
+    shares = {"real": real, "painted": painted, "synthetic": synthetic}
     totals = {kind: sum(c.weight for c in cases if _kind(c) == kind) for kind in shares}
     return [replace(c, weight=shares[_kind(c)] * c.weight / totals[_kind(c)]) for c in cases if c.weight > 0]
 

@@ -54,6 +54,17 @@ class OptimisationSettings:
 
 
 @dataclass(frozen=True)
+class FinishSettings:
+    """A last stage at a lower rate (warm-up and cosine of its own) with other shares of the cases."""
+
+    steps: int
+    learning_rate: float
+    real: float
+    painted: float
+    synthetic: float
+
+
+@dataclass(frozen=True)
 class Recipe:
     """One training run."""
 
@@ -64,6 +75,12 @@ class Recipe:
     cases: CaseSettings = field(default_factory=CaseSettings)
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
+    finish: FinishSettings | None = None
+
+    @property
+    def steps(self) -> int:
+        """Steps of all stages together."""
+        return self.optimisation.steps + (self.finish.steps if self.finish else 0)
 
 
 def recipe_names() -> list[str]:

@@ -22,6 +22,7 @@ from LesionSegmenterLib.networks import build
 from .augmentation import Augmentation
 from .cases import PreparedCase
 from .losses import segmentation_loss, voxel_weights
+from .pool import weighted
 from .recipe import OptimisationSettings, Recipe
 from .sampling import SliceSampler
 
@@ -43,6 +44,12 @@ class Trainer:
             self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
         )
         self.sampler = SliceSampler(cases, recipe.sampling)
+        last = recipe.finish
+        self.last_sampler = (
+            SliceSampler(weighted(cases, last.real, last.painted, last.synthetic), recipe.sampling)
+            if last
+            else self.sampler
+        )
         self.step, self.loss, self.seconds = 0, math.nan, 0.0
 
     def fit(self, report: Callable[[int, int, float], None]) -> None:
@@ -55,7 +62,7 @@ class Trainer:
         self.resume()
         started = time.monotonic() - self.seconds
         with _stop_requested() as stopped:
-            while self.step < settings.steps:
+            while self.step < self.recipe.steps:
                 loss = self._train_step(settings)
                 if not math.isfinite(loss):
                     raise LesionSegmenterError(
@@ -66,8 +73,8 @@ class Trainer:
                 self.loss = loss if self.step == 0 else 0.99 * self.loss + 0.01 * loss
                 self.step += 1
                 self.seconds = time.monotonic() - started
-                report(self.step, settings.steps, self.loss)
-                if self.step % _SAVE_EVERY == 0 or self.step == settings.steps or stopped():
+                report(self.step, self.recipe.steps, self.loss)
+                if self.step % _SAVE_EVERY == 0 or self.step == self.recipe.steps or stopped():
                     self.save()
                 if stopped():
                     raise Cancelled(f"stopped at step {self.step}; the same command resumes it")
@@ -76,7 +83,8 @@ class Trainer:
         # A random stream for each step: a resumed run draws what the unbroken one would have drawn.
         rng = np.random.default_rng((self.seed, self.step))
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.step)
-        crops = [self.sampler.draw(rng) for _ in range(settings.batch)]
+        sampler = self.sampler if self.step < settings.steps else self.last_sampler
+        crops = [sampler.draw(rng) for _ in range(settings.batch)]
         images = torch.from_numpy(np.stack([image for image, _ in crops]))
         targets = torch.from_numpy(np.stack([target for _, target in crops]))
         images, target = Augmentation(self.recipe.augmentation, settings.size, generator)(images, targets)
@@ -89,7 +97,7 @@ class Trainer:
         where = self.device.torch_device
         images = images.to(where).contiguous(memory_format=torch.channels_last)
         for group in self.optimiser.param_groups:
-            group["lr"] = settings.learning_rate * _schedule(self.step, settings.warmup, settings.steps)
+            group["lr"] = self.learning_rate(self.step)
         self.network.train()
         with self.device.autocast():
             logits = self.network(images)
@@ -100,6 +108,13 @@ class Trainer:
         self.optimiser.step()
         self._average(min(settings.average_decay, (1 + self.step) / (10 + self.step)))
         return float(loss.detach())
+
+    def learning_rate(self, step: int) -> float:
+        """The rate at a step: a warm-up and a cosine in each stage."""
+        settings, last = self.recipe.optimisation, self.recipe.finish
+        if last and step >= settings.steps:
+            return last.learning_rate * _schedule(step - settings.steps, settings.warmup, last.steps)
+        return settings.learning_rate * _schedule(step, settings.warmup, settings.steps)
 
     @torch.no_grad()
     def _average(self, decay: float) -> None:
