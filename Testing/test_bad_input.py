@@ -192,8 +192,8 @@ def test_a_file_without_orientation_works_and_says_what_is_assumed(tmp_path):
 
 
 def test_a_voxel_size_in_other_units_is_pointed_out(tmp_path):
-    volume = image.read_volume(save(tmp_path / "flair.nii.gz", grey(), np.diag([900.0, 900, 4000, 1])))
-    assert volume.warnings == ("the FLAIR has voxels of 900x900x4000, taken as mm",)
+    labels = image.read_labels(save(tmp_path / "labels.nii.gz", grey(), np.diag([900.0, 900, 4000, 1])))
+    assert labels.warnings == ("the label image has voxels of 900x900x4000, taken as mm",)
 
 
 @pytest.mark.parametrize("value", [0.5, np.nan, 3e9])

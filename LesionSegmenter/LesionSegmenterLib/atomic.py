@@ -33,6 +33,16 @@ def writing_error(folder: Path, error: OSError) -> InputError:
     )
 
 
+def check_not_input(out: Path, *inputs: Path) -> None:
+    """InputError where a file to write, or a link to it, is one of the files that are read."""
+    for path in inputs:
+        with suppress(OSError):
+            if out.samefile(path):
+                raise InputError(
+                    "this file is an input: it would be overwritten", out, "Write to another file"
+                )
+
+
 def hidden_sibling(path: Path) -> Path:
     """A new hidden name beside `path` for something unfinished; same file system, so a rename is atomic."""
     # Not tempfile's: its files are private to the user (0600), and the rename would keep that.

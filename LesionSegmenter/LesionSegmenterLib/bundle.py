@@ -13,6 +13,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -143,7 +144,7 @@ def read_spec(folder: Path) -> BundleSpec:
         raise BundleError(f"no model bundle here: there is no {SPECIFICATION}", folder) from error
     except OSError as error:
         raise BundleError(f"this file cannot be read ({error.strerror})", path) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"this file is not JSON ({error})", path, _AGAIN) from error
     version = content.get("schema_version") if isinstance(content, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
@@ -167,7 +168,7 @@ def _check_spec(spec: BundleSpec, path: Path) -> None:
         problem = f"there is no schema version {spec.schema_version}"
     elif not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", spec.name):
         problem = f"name {spec.name!r} has characters other than letters, digits, '.', '_' and '-'"
-    elif not re.fullmatch(r"\d+(\.\d+)*", spec.version):
+    elif not re.fullmatch(r"\d{1,9}(\.\d{1,9})*", spec.version):
         problem = f"version {spec.version!r} is not of the form 1.2.3"
     elif not spec.inputs or spec.inputs[0].modality != "FLAIR":
         problem = "the first input is not the FLAIR"
@@ -228,7 +229,11 @@ def write_bundle(folder: str | Path, spec: BundleSpec, files: Mapping[str, Path 
             spec = replace(spec, files={name: sha256(scratch / name) for name in sorted(files)})
             text = json.dumps(asdict(spec), indent=2, ensure_ascii=False)
             (scratch / SPECIFICATION).write_text(text + "\n", encoding="utf-8", newline="\n")
-            spec = load_bundle(scratch).spec
+            try:
+                spec = load_bundle(scratch).spec
+            except BundleError as error:  # it names the hidden folder, which is gone by then
+                where = folder / Path(error.where or scratch).relative_to(scratch)
+                raise BundleError(error.what, where, error.todo) from error
             backup = hidden_sibling(folder)
             backup.mkdir()
             try:
@@ -256,11 +261,11 @@ def user_folder() -> Path:
 
 def find_bundles() -> list[Path]:
     """Folders that call themselves bundles, unchecked: those shipped, then the user's, each by name."""
-    return [
-        path.parent
-        for place in (SHIPPED, user_folder())
-        for path in sorted(place.glob(f"[!.]*/{SPECIFICATION}"))
-    ]
+    found: list[Path] = []
+    for place in (SHIPPED, user_folder()):
+        with suppress(OSError):  # another user's home must not hide the models shipped
+            found += [path.parent for path in sorted(place.glob(f"[!.]*/{SPECIFICATION}"))]
+    return found
 
 
 def resolve_bundle(name_or_folder: str | Path = DEFAULT_MODEL) -> Bundle:

@@ -91,6 +91,10 @@ class CascadeClassifier(nn.Module):
         except (OSError, SafetensorError, RuntimeError) as error:
             todo = "Install the model bundle again"
             raise BundleError("cannot be read as weights of the lesion classifier", path, todo) from error
+        if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
+            raise BundleError(
+                "the lesion classifier has weights that are not numbers", path, "Train it again"
+            )
         return model.eval()
 
 

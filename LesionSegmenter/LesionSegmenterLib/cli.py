@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import os
+import atexit
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Sequence
 from types import FrameType
-from typing import NoReturn
 
 from . import __version__
+from .command_line import OneLineParser, exit_status, mend_streams
 from .commands import batch, compare, demo, evaluate, measure, models, segment, split
-from .errors import Cancelled, InputError, LesionSegmenterError
 from .progress import JsonReporter
 
 _COMMANDS = (demo, segment, batch, split, measure, evaluate, compare, models)
@@ -27,42 +25,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _cancel)
-    options = _parser().parse_args(arguments)
-    try:
+    atexit.register(_ignore_signals)  # the work is done then, and its exit status must stand
+    mend_streams()
+    options = argparse.Namespace()
+
+    def work() -> None:
+        _parser().parse_args(arguments, options)
         options.run(options)
-    except LesionSegmenterError as error:
-        return _tell(options, str(error), error.exit_status)
-    except KeyboardInterrupt:
-        return _tell(options, str(Cancelled()), Cancelled.exit_status)
-    except MemoryError as error:
-        return _tell(
-            options, f"out of memory: {error or 'the image does not fit'}. Use a smaller image or machine", 1
-        )
-    except BrokenPipeError:  # the reader of our output has gone, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except Exception as error:
-        if os.environ.get("LESION_SEGMENTER_DEBUG"):
-            traceback.print_exc()
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        return _tell(
-            options,
-            f"unexpected {type(error).__name__}: {error} ({where.name}, line {where.lineno}). "
-            "Set LESION_SEGMENTER_DEBUG=1 for the whole trace",
-            1,
-        )
-    return 0
 
-
-class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong with the arguments, as every other error is said."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(InputError.exit_status, f"lesion-segmenter: {message}. See {self.prog} --help\n")
+    return exit_status(work, lambda line, status: _tell(options, line, status))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = OneLineParser(
         "lesion-segmenter", description="Brain lesions in FLAIR MRI: found, typed, split and measured."
     )
     parser.add_argument("--version", action="version", version=__version__)
@@ -80,10 +55,14 @@ def _cancel(number: int, frame: FrameType | None) -> None:
         again.daemon = True
         again.start()
         return
-    for later in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(later, signal.SIG_IGN)
+    _ignore_signals()
     # Not Cancelled itself, which is an Exception: libraries that survive any Exception would swallow it.
     raise KeyboardInterrupt
+
+
+def _ignore_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _importing(frame: FrameType | None) -> bool:
@@ -95,13 +74,11 @@ def _importing(frame: FrameType | None) -> bool:
     return False
 
 
-def _tell(options: argparse.Namespace, message: str, status: int) -> int:
+def _tell(options: argparse.Namespace, line: str, status: int) -> None:
     """Say why the run ended: one line on stderr, and an event for a program that reads events."""
-    line = " ".join(message.split())
+    print(f"lesion-segmenter: {line}", file=sys.stderr)
     if getattr(options, "progress", None) == "json":
         JsonReporter().tell("error", message=line, status=status)
-    print(f"lesion-segmenter: {line}", file=sys.stderr)
-    return status
 
 
 if __name__ == "__main__":

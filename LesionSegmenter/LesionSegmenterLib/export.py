@@ -26,6 +26,7 @@ from .lesions import LesionRecord
 from .lesions_tsv import read_lesions_tsv, write_lesions_tsv
 from .strict_json import parse
 
+MAX_SUBJECT = 200  # names may have 255 characters; the longest is 46 more than the ID while it is written
 DESCRIPTION = {
     "Name": "LesionSegmenter cases",
     "BIDSVersion": "1.10.0",
@@ -117,6 +118,11 @@ def case_paths(out: str | Path, subject: str) -> dict[str, Path]:
             f"{subject!r} is not a subject ID: only the letters A-Z, a-z and digits are allowed",
             todo="Leave the other characters out",
         )
+    if len(subject) > MAX_SUBJECT:
+        raise InputError(
+            f"a subject ID of {len(subject)} characters makes file names that are too long",
+            todo=f"State one of at most {MAX_SUBJECT} with --subject",
+        )
     anat = Path(out) / f"sub-{subject}" / "anat"
     return {name: anat / f"sub-{subject}_{suffix}" for name, suffix in _SUFFIXES.items()}
 
@@ -195,8 +201,15 @@ def _keep_flair(flair: Path, keep: str, anat: Path, scratch: Path, subject: str)
     plain = flair.name.lower().endswith(".nii")
     name = f"sub-{subject}_FLAIR.nii" + ("" if plain and keep == "link" else ".gz")
     target = scratch / name
-    if (anat / name).exists() and (anat / name).samefile(flair):
-        return name
+    if (anat / name).exists():
+        if (anat / name).samefile(flair):
+            return name
+        if not case_paths(anat.parents[1], subject)["sidecar"].exists():
+            raise InputError(
+                "there is another FLAIR of this subject that no case was made of",
+                anat / name,
+                "Choose another output folder, or --keep-flair path",
+            )
     if keep == "link":
         target.symlink_to(flair.resolve())
     elif plain:
@@ -226,7 +239,8 @@ def _write_contents(
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8", newline="\n")
+    # A path may hold bytes that are not UTF-8; as backslashreplace writes them they are valid JSON.
+    path.write_text(text + "\n", encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def read_case(folder: str | Path, subject: str | None = None) -> CaseFiles:
@@ -257,7 +271,7 @@ def read_case(folder: str | Path, subject: str | None = None) -> CaseFiles:
         flair_path = paths["sidecar"].parent / flair["file"] if "file" in flair else Path(flair["path"])
         notes = parse(sidecar.get("notes", {}), dict[int, str], "notes")
         next_id = parse(sidecar.get("next_id", 1), int, "next_id")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError("this sidecar is damaged", paths["sidecar"], "Export the case again") from error
     for name in ("types", "instances", "lesions"):
         if not paths[name].is_file():

@@ -46,6 +46,7 @@ __all__ = [
 ]
 
 MIN_IN_PLANE = 16  # the stride of a network with four poolings; no brain slice has fewer voxels a side
+HEAD_MM = (5.0, 1000.0)  # sides of an image: two of them at least, and all at most
 MIN_OVERLAP = 0.01  # of the reference's field of view; less is two images that do not share a space
 SAME_GRID = 0.01  # of a voxel
 # The largest float32 whose 255-fold is not above 1, so that no reader sees a probability over 1.
@@ -103,10 +104,17 @@ def read_volume(path: str | Path, what: str = "FLAIR") -> Volume:
     ------
     InputError
         naming `what`, for a file that is missing, damaged or no NIfTI; for RGB, complex or several frames;
-        for fewer than 16 voxels along more than one axis; for an unusable spacing or affine; for an image
-        without contrast.
+        for fewer than 16 voxels along more than one axis; for an unusable spacing or affine; for sides that
+        no image of a head has; for an image without contrast.
     """
     volume, bad = _read_floats(Path(path), what, MIN_IN_PLANE)
+    sides = np.array(volume.shape) * volume.spacing
+    if sorted(sides)[1] < HEAD_MM[0] or sides.max() > HEAD_MM[1]:
+        raise InputError(
+            f"the {what} covers {times(sides)} mm, which is no head's size",
+            volume.path,
+            "Correct the voxel size or the unit of length in its header",
+        )
     if bad == volume.array.size:
         raise InputError(f"the {what} holds only NaN or Inf", volume.path, COPY_AGAIN)
     low, high = float(volume.array.min()), float(volume.array.max())

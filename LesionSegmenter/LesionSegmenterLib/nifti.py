@@ -6,6 +6,7 @@ Below `image`, which makes volumes of it. Arrays are (i, j, k), affines map voxe
 from __future__ import annotations
 
 import gzip
+import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,18 +27,23 @@ COPY_AGAIN = "Copy or convert it again"
 SHEAR_TOLERANCE = 1e-3  # cosine between two axes; float32 affines of rigid files stay under 1e-6
 MIN_UNIT_VOLUME = 0.5  # of the parallelepiped of the axes' unit vectors: 1 right-angled, 0 singular
 PLAUSIBLE_MM = (0.05, 30.0)
+FARTHEST_MM = 1e5  # from the origin; the float32 of a header is good to 0.01 mm there
 SLAB_BYTES = 1 << 23
+_LENGTHS = {1: ("metres", 1e3), 3: ("micrometres", 1e-3)}  # of xyzt_units; 2 is mm, 0 is not stated
 
 
 @contextmanager
 def readable(path: Path, what: str) -> Iterator[IO[bytes]]:
     """Open a NIfTI file for reading; every way in which reading it can fail becomes an InputError."""
-    if path.is_dir():
-        raise InputError(f"the {what} is a folder", path, "Name the image file in it")
     name = path.name.lower()
-    if not name.endswith((".nii", ".nii.gz")) and path.exists():
-        raise InputError(f"the {what} is not a NIfTI file", path, CONVERT)
     try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise InputError(f"the {what} is a folder", path, "Name the image file in it")
+        if not name.endswith((".nii", ".nii.gz")):
+            raise InputError(f"the {what} is not a NIfTI file", path, CONVERT)
+        if not stat.S_ISREG(mode):  # to open a pipe would wait for its writer for ever
+            raise InputError(f"the {what} is no file but a pipe or device", path, "Give a file")
         with gzip.open(path) if name.endswith(".gz") else path.open("rb") as file:
             yield cast(IO[bytes], file)
     except FileNotFoundError as error:
@@ -63,7 +69,10 @@ def read_header(file: IO[bytes], path: Path, what: str) -> nib.Nifti1Header:
         raise InputError(f"the {what} is not a NIfTI file", path, CONVERT)
     if len(block) < header_class.template_dtype.itemsize:
         raise EOFError
-    return header_class(block, check=False)
+    header = header_class(block, check=False)
+    if header["pixdim"][0] == 0:
+        header["pixdim"][0] = 1  # what the standard takes it for; nibabel refuses it
+    return header
 
 
 def check_shape(header: nib.Nifti1Header, path: Path, what: str) -> Shape:
@@ -121,7 +130,13 @@ def clean_affine(
 ) -> tuple[NDArray[np.float64], list[str]]:
     """The affine without shear, and warnings on what was assumed."""
     warnings = []
-    pixdim = np.array(header["pixdim"][1:4], np.float64)
+    for name in ("sform_code", "qform_code"):
+        if not 0 <= header[name] <= 5:  # some programs believe such a code and some do not
+            raise InputError(f"the {what} has an unknown {name} of {header[name]}", path, COPY_AGAIN)
+    unit, mm = _LENGTHS.get(int(header["xyzt_units"]) & 7, ("", 1.0))
+    if unit:
+        warnings.append(f"the {what} states its lengths in {unit}: converted to mm")
+    pixdim = np.array(header["pixdim"][1:4], np.float64) * mm
     if not (np.isfinite(pixdim).all() and (pixdim > 0).all()):
         raise InputError(
             f"the {what} has a voxel size of {times(pixdim)} mm", path, "Correct pixdim in its header"
@@ -130,6 +145,7 @@ def clean_affine(
         affine = np.array(header.get_best_affine(), np.float64)
     except (HeaderDataError, ValueError) as error:
         raise InputError(f"the {what} has an invalid orientation ({error})", path, COPY_AGAIN) from error
+    affine[:3] *= mm
     norms = column_norms(affine)
     if not np.isfinite(affine).all() or not norms.all():
         raise InputError(f"the {what} has a singular or non-finite affine", path, COPY_AGAIN)
@@ -139,6 +155,12 @@ def clean_affine(
             path,
             "Resample it onto a rectangular grid",
         )
+    if np.abs(affine[:3, 3]).max() > FARTHEST_MM:
+        raise InputError(
+            f"the {what} lies {np.abs(affine[:3, 3]).max():.3g} mm from the origin of its space",
+            path,
+            "Correct the offset in its header",
+        )
     if header["sform_code"] == 0 and header["qform_code"] == 0:
         axes = "".join(map(str, nib.aff2axcodes(affine)))
         warnings.append(f"the {what} states no orientation (sform and qform codes are 0): {axes} is assumed")
@@ -147,6 +169,12 @@ def clean_affine(
             f"the {what} states voxels of {times(pixdim)} mm, its affine {times(norms)} mm: "
             "the affine is used"
         )
+    if header["sform_code"] > 0 and header["qform_code"] > 0:
+        apart = mm * _apart(header, shape)
+        if apart > norms.min() / 2:
+            warnings.append(
+                f"the sform and the qform of the {what} are up to {apart:.1f} mm apart: the sform is used"
+            )
     if norms.min() < PLAUSIBLE_MM[0] or norms.max() > PLAUSIBLE_MM[1]:
         warnings.append(f"the {what} has voxels of {times(norms)}, taken as mm")
     clean = _without_shear(affine, shape)
@@ -158,6 +186,17 @@ def clean_affine(
             f"which moves voxels by up to {moved.max():.1f} mm"
         )
     return clean, warnings
+
+
+def _apart(header: nib.Nifti1Header, shape: Shape) -> float:
+    """Greatest distance between the places that sform and qform give a voxel; 0 for an invalid qform."""
+    try:
+        between = header.get_sform() - header.get_qform()
+    except HeaderDataError:
+        return 0.0
+    return float(
+        np.nan_to_num(np.linalg.norm(nib.affines.apply_affine(between, corners(shape)), axis=1)).max()
+    )
 
 
 def _without_shear(affine: NDArray[np.float64], shape: Shape) -> NDArray[np.float64]:

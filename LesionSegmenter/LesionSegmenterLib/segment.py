@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from . import __version__
-from .atomic import writing_error
+from .atomic import check_not_input, writing_error
 from .bundle import DEFAULT_MODEL, Bundle, SplitName, resolve_bundle
 from .engine.brain import rough_brain_mask
 from .engine.cascade import Typed, classify_lesions, types_of_channels
@@ -119,8 +119,8 @@ def segment(
     nothing is left under its final name then.
     """
     reporter.progress("reading", 0, 3)
-    subject = options.subject or subject_id(flair.name)
-    _check_output(out, subject)
+    subject = subject_id(flair.name) if options.subject is None else options.subject
+    _check_output(out, subject, [path for path in (flair, options.t1) if path])
     bundle = model.bundle if model else resolve_bundle(options.model)
     settings = _settings(options, bundle)
     case, volume = _read_flair(flair)
@@ -135,7 +135,10 @@ def segment(
 
     with case.timed("preparing"):
         others = [] if t1 is None else [np.ascontiguousarray(case.orientation.apply(t1))]
-        images, grid = prepare(case.array, case.spacing, *others, keep_slices=model.is_2d)
+        try:
+            images, grid = prepare(case.array, case.spacing, *others, keep_slices=model.is_2d)
+        except InputError as error:  # it knows the array alone
+            raise InputError(error.what, flair, error.todo) from error
         brain = grid.scatter(rough_brain_mask(images[0], grid.spacing).astype(np.float32)) > 0.5
     reporter.progress("preparing", 1, 1)
     with case.timed("predicting"):
@@ -165,9 +168,10 @@ def segment(
     return SegmentResult(files, records, sidecar)
 
 
-def _check_output(out: Path, subject: str) -> None:
+def _check_output(out: Path, subject: str, inputs: list[Path]) -> None:
     """InputError for a subject or a folder that could not be written, before any work is done for it."""
-    case_paths(out, subject)
+    for path in case_paths(out, subject).values():
+        check_not_input(path, *inputs)
     nearest = next((folder for folder in (out, *out.absolute().parents) if folder.exists()), out)
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         number = errno.EACCES if nearest.is_dir() else errno.ENOTDIR

@@ -104,12 +104,19 @@ def _read_run(run: Path) -> dict[str, Any]:
     path = run / "run.json"
     if not path.is_file():
         raise InputError("no run here", run, "Train one with lesion-train fit")
-    return read_json(path)
+    noted = read_json(path)
+    if lacking := {"recipe", "seed", "started", "device", "data_sets"} - noted.keys():
+        raise InputError(f"lacks {', '.join(sorted(lacking))}", path, "Resume the run with lesion-train fit")
+    return noted
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """What a command of this package noted in a JSON file; InputError where it cannot be read."""
+    """What a command of this package noted in a JSON file, an object; InputError where it cannot be read."""
+    todo = "Write it again with lesion-train"
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError("cannot be read as JSON", path, "Write it again with lesion-train") from error
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError("cannot be read as JSON", path, todo) from error
+    if not isinstance(content, dict):
+        raise InputError("holds no JSON object", path, todo)
+    return content

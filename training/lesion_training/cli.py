@@ -12,9 +12,16 @@ from types import FrameType
 
 from tqdm import tqdm
 
-from LesionSegmenterLib.atomic import write_json, writing_error
+from LesionSegmenterLib.atomic import check_not_input, write_json, writing_error
+from LesionSegmenterLib.command_line import (
+    OneLineParser,
+    exit_status,
+    mend_streams,
+    probability,
+    whole_number,
+)
 from LesionSegmenterLib.engine.device import DEVICES, PRECISIONS, Device, choose_device
-from LesionSegmenterLib.errors import InputError, LesionSegmenterError
+from LesionSegmenterLib.errors import InputError
 
 from .cases import LISTING, CaseEntry, check_splits, read_listing
 from .recipe import LISTINGS, CaseSettings, load_recipe, recipe_names
@@ -22,20 +29,17 @@ from .recipe import LISTINGS, CaseSettings, load_recipe, recipe_names
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns its exit status (0 done, 2 unusable input, 3 cancelled, 1 anything else)."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    mend_streams()
     before = signal.signal(signal.SIGTERM, _cancel)
-    try:
+
+    def work() -> None:
+        options = _parser().parse_args(arguments)
         options.run(options)
-    except LesionSegmenterError as error:
-        print(f"lesion-train: {error}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        print("lesion-train: cancelled", file=sys.stderr)
-        return 3
+
+    try:
+        return exit_status(work, lambda line, _: print(f"lesion-train: {line}", file=sys.stderr))
     finally:
         signal.signal(signal.SIGTERM, before)
-    return 0
 
 
 def _cancel(_number: int, _frame: FrameType | None) -> None:
@@ -43,7 +47,7 @@ def _cancel(_number: int, _frame: FrameType | None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("lesion-train", description=__doc__)
+    parser = OneLineParser("lesion-train", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     fit = commands.add_parser("fit", help="train a network by a recipe")
@@ -59,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument(
         "--out", type=Path, required=True, help="folder of the run; an unfinished run there is resumed"
     )
-    fit.add_argument("--seed", type=int, default=0)
+    fit.add_argument("--seed", type=whole_number, default=0)
     fit.add_argument("--steps", type=int, help="train for so many steps instead of the recipe's")
     fit.add_argument("--device", choices=DEVICES, default="auto")
     fit.add_argument("--precision", choices=PRECISIONS, default="auto")
@@ -68,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     cascade = commands.add_parser("cascade", help="train the classifier of lesion types on the mask banks")
     cascade.add_argument("--data", type=Path, required=True, help="folder that holds lesion_banks/")
     cascade.add_argument("--out", type=Path, required=True, help="folder for classifier.safetensors")
-    cascade.add_argument("--seed", type=int, default=0)
+    cascade.add_argument("--seed", type=whole_number, default=0)
     cascade.set_defaults(run=_cascade)
 
     evaluate = commands.add_parser("evaluate", help="score a bundle on the listed cases of one split")
@@ -78,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--listing", default="public.tsv", help="the package's listing to use")
     evaluate.add_argument("--split", default="validation")
-    evaluate.add_argument("--threshold", type=float, help="lesion probability (default: the bundle's)")
+    evaluate.add_argument("--threshold", type=probability, help="lesion probability (default: the bundle's)")
     evaluate.add_argument("--json", type=Path, help="write the scores to this file as well")
     evaluate.set_defaults(run=_evaluate)
 
@@ -110,14 +114,16 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     entries = _entries(options.data, options.listing, options.split)
     settings = SegmentOptions(model=options.bundle, threshold=options.threshold)
+    if options.json:
+        check_not_input(
+            options.json, *(path for entry in entries for path in (entry.image, entry.mask) if path)
+        )
     model = load(settings)
-    scores = [score_case(entry, settings, model) for entry in tqdm(entries, desc="scoring", file=sys.stderr)]
+    with tqdm(entries, desc="scoring", file=sys.stderr) as bar:
+        scores = [score_case(entry, settings, model) for entry in bar]
     print(score_table(scores))
     if options.json:
-        try:
-            options.json.write_text(json.dumps(score_summary(scores), indent=1) + "\n")
-        except OSError as error:
-            raise writing_error(options.json, error) from error
+        write_json(options.json, score_summary(scores))
 
 
 def _bundle(options: argparse.Namespace) -> None:
@@ -173,18 +179,19 @@ def _fit(options: argparse.Namespace) -> None:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise writing_error(options.out, error) from error
-    bar = tqdm(desc="preparing cases", file=sys.stderr)
-
-    def prepared(_: str, done: int, total: int) -> None:
-        bar.total = total
-        bar.update(done - bar.n)
-
     banks = next((folder for folder in options.data if (folder / "lesion_banks").is_dir()), options.data[0])
-    cases = build_pool(entries, banks, recipe.cases, options.seed, prepared)
-    bar.close()
+    with tqdm(desc="preparing cases", file=sys.stderr) as bar:
+
+        def prepared(_: str, done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        cases = build_pool(entries, banks, recipe.cases, options.seed, prepared)
     _note_run(options, device, {entry.dataset for entry in entries} | _data_of(recipe.cases))
-    steps = tqdm(total=recipe.steps, desc="training", file=sys.stderr, mininterval=5)
-    with (options.out / "loss.tsv").open("a", buffering=1) as log:
+    with (
+        tqdm(total=recipe.steps, desc="training", file=sys.stderr, mininterval=5) as steps,
+        (options.out / "loss.tsv").open("a", buffering=1) as log,
+    ):
 
         def trained(step: int, _: int, loss: float) -> None:
             steps.update(step - steps.n)
@@ -193,7 +200,6 @@ def _fit(options: argparse.Namespace) -> None:
                 log.write(f"{step}\t{loss:.5f}\n")
 
         Trainer(recipe, cases, options.out, options.seed, device).fit(trained)
-    steps.close()
 
 
 def _note_run(options: argparse.Namespace, device: Device, data_sets: set[str]) -> None:

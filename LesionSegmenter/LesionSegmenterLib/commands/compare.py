@@ -55,9 +55,14 @@ class _Rater:
 
 
 def run(options: argparse.Namespace) -> None:
-    from ..atomic import atomic_file, write_json
+    from ..atomic import atomic_file, check_not_input, write_json
+    from ..export import case_paths
 
     a, b = _rater(options.a), _rater(options.b)
+    for out in filter(None, (options.json, options.tsv)):
+        for rater in (a, b):
+            for subject in rater.subjects:
+                check_not_input(out, *case_paths(rater.folder, subject).values())
     names: dict[str, set[str]] = {"a": set(), "b": set()}
     found: dict[str, Comparison] = {}
     for subject in _common(a, b):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
+from ..command_line import whole_number
 from ..progress import JsonReporter, make_reporter
 from .segment import add_engine_options, segment_options
 
@@ -12,7 +13,7 @@ from .segment import add_engine_options, segment_options
 def add_parser(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("demo", help="segment a synthetic FLAIR and score it against its truth")
     add_engine_options(parser)
-    parser.add_argument("--seed", type=int, default=0, help="another seed is another head")
+    parser.add_argument("--seed", type=whole_number, default=0, help="another seed is another head")
     parser.set_defaults(run=run)
 
 

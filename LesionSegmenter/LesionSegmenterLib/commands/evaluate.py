@@ -56,10 +56,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from ..atomic import write_json
+    from ..atomic import check_not_input, write_json
     from ..metrics import evaluate_case
     from .inputs import check_grid, read_lesions, tell_warnings
 
+    if options.json:
+        check_not_input(options.json, options.pred, options.truth)
     pred, pred_kind = read_lesions(options.pred, "prediction")
     truth, truth_kind = read_lesions(options.truth, "reference")
     check_grid(pred, truth, "prediction")

@@ -45,7 +45,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from ..atomic import atomic_file
+    from ..atomic import atomic_file, check_not_input
     from ..image import read_labels
     from ..lesions_tsv import write_lesions_tsv
     from ..measure import measure_lesions, summarise, volume_ml
@@ -53,6 +53,9 @@ def run(options: argparse.Namespace) -> None:
     from ..report import lesion_table
     from .inputs import check_grid, read_probability, tell_warnings
 
+    if options.out:
+        read = (getattr(options, name) for name in ("instances", "types", "probability", *_MASKS))
+        check_not_input(options.out, *filter(None, read))
     instances = read_labels(options.instances, "instance image")
     types = read_labels(options.types, "type image") if options.types else None
     probability = read_probability(options.probability) if options.probability else None

@@ -39,15 +39,18 @@ def _list(_: argparse.Namespace) -> None:
 
 def _show(options: argparse.Namespace) -> None:
     bundle = resolve_bundle(options.model)
-    print((bundle.folder / CARD).read_text(encoding="utf-8").rstrip())
+    print((bundle.folder / CARD).read_text(encoding="utf-8", errors="replace").rstrip())
 
 
 def _validate(options: argparse.Namespace) -> None:
+    from ..classifier import CascadeClassifier
     from ..engine.device import choose_device
     from ..engine.model import load_model
 
     bundle = load_bundle(options.folder)
     load_model(bundle, choose_device("cpu"))
+    if bundle.classifier is not None:
+        CascadeClassifier.load(bundle.classifier)
     print(
         f"{bundle.spec.name} {bundle.spec.version} is complete and unaltered, and its weights fit its network"
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from ..bundle import DEFAULT_MODEL, SplitName
+from ..command_line import probability
 from ..progress import MODES, JsonReporter, make_reporter
 
 
@@ -52,14 +53,6 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--progress", choices=MODES, help="default: a bar in a terminal, else none")
 
 
-def probability(text: str) -> float:
-    """A number strictly between 0 and 1."""
-    value = float(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
-
-
 def run(options: argparse.Namespace) -> None:
     reporter = make_reporter(options.progress)
     # Heavy imports come after the arguments are known to be right.
@@ -92,7 +85,7 @@ def segment_options(options: argparse.Namespace, *, t1: Path | None, subject: st
         split=options.split,
         device=options.device,
         precision=options.precision,
-        subject=subject or getattr(options, "subject", None),
+        subject=getattr(options, "subject", None) if subject is None else subject,
         flip=options.flip,
         small_lesions=options.small_lesions,
         threshold=options.threshold,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..command_line import probability
 from . import counted
-from .segment import probability
 
 _METHODS = ("components", "acls", "acls-conflunet")
 
@@ -38,12 +38,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(options: argparse.Namespace) -> None:
     import numpy as np
 
+    from ..atomic import check_not_input
     from ..errors import InputError
     from ..image import read_map, spacing_of, to_canonical, write_volume
     from ..instances import SmallLesionRule, split
     from ..measure import volume_ml
     from .inputs import tell_warnings
 
+    check_not_input(options.out, options.map)
     volume = read_map(options.map, "map")
     tell_warnings(volume)
     # Canonical order, so that ids do not depend on how the file stores the voxels.

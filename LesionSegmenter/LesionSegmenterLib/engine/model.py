@@ -65,7 +65,27 @@ def load_model(bundle: Bundle, device: Device) -> Model:
         raise BundleError(
             f"the weights do not fit the network {spec.architecture.name}", bundle.folder, "Bundle it again"
         ) from error
-    fuse(network.eval()).requires_grad_(False).to(device.torch_device)
+    fuse(network.eval()).requires_grad_(False)
+    _try_out(network, bundle, preprocessing)
+    network.to(device.torch_device)
     if spec.shape == "slice":
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Model(bundle, network, preprocessing, device)
+
+
+def _try_out(network: nn.Module, bundle: Bundle, preprocessing: Preprocessing) -> None:
+    """BundleError unless the network takes what the bundle states and gives numbers."""
+    spec = bundle.spec
+    in_2d = spec.shape == "slice"
+    channels = len(spec.inputs) * (1 + 2 * preprocessing.context_slices if in_2d else 1)
+    side = 2 * int(getattr(network, "divisor", 1))
+    try:
+        with torch.inference_mode():
+            output = network(torch.zeros(1, channels, *[side] * (2 if in_2d else 3)))
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        inputs = f"{channels} channels of a {spec.shape}"
+        raise BundleError(f"the network does not take {inputs}", bundle.folder, "Bundle it again") from error
+    if not output.isfinite().all():
+        raise BundleError(
+            "the network's weights hold values that are not numbers", bundle.folder, "Train it again"
+        )

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..errors import BundleError
 from .batches import BatchRunner
 from .model import Model
 from .preprocessing import CLIP, WorkingGrid
@@ -34,7 +35,7 @@ def predict(
     """Run the network over the working images (one a modality, each (i, j, k)).
 
     With ``flip`` the prediction is averaged with that of the image mirrored left to right. ``progress``
-    is called with ("predicting", done, total) and may raise to stop.
+    is called with ("predicting", done, total) and may raise to stop. BundleError where a probability is nan.
     """
     runner = BatchRunner(model.network, model.device, _softmax)
     stack = np.stack(images)
@@ -53,6 +54,10 @@ def predict(
         # The volume is mirrored, not each slice: in sagittal ones, left and right are the order of slices.
         channels += run(stack[:, ::-1], 1)[:, ::-1]
         channels /= 2
+    if not np.isfinite(channels).all():  # else it would read as no lesion
+        raise BundleError(
+            "the network gave values that are not numbers", model.bundle.folder, "Try --precision fp32"
+        )
     return ClassProbabilities(channels, runner.notes)
 
 

@@ -20,5 +20,5 @@ def build(name: str, arguments: dict[str, Any]) -> nn.Module:
         )
     try:
         return NETWORKS[name](**arguments)
-    except TypeError as error:
+    except (TypeError, ValueError, IndexError, RuntimeError) as error:
         raise BundleError(f"arguments {arguments} do not fit architecture {name!r}: {error}") from error
