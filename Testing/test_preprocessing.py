@@ -69,3 +69,12 @@ def test_the_scanners_intensity_scale_does_not_matter(gain, offset):
         preprocessing.prepare(image, SPACING)[0][0] for image in (head(), gain * head() + offset)
     )
     np.testing.assert_allclose(scaled, plain, atol=0.02)
+
+
+def test_preparing_leaves_the_image_as_it_was():
+    # At 1 mm nothing is resampled, and the working image could share the caller's memory.
+    flair = np.zeros((60, 64, 40), np.float32)
+    flair[8:-8, 8:-8, 6:-6] = np.random.default_rng(0).normal(100, 10, (44, 48, 28))
+    before = flair.copy()
+    preprocessing.prepare(flair, (1.0, 1.0, 1.0))
+    np.testing.assert_array_equal(flair, before)

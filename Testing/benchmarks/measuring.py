@@ -28,7 +28,8 @@ def run(repetitions: int) -> Table:
     return Table(
         "Measuring",
         f"The table of {instances.max()} lesions in {'x'.join(map(str, _SHAPE))}: volume, centroid, "
-        "greatest diameter and mean probability."("what", "time", "against the loop"),
+        "greatest diameter and mean probability.",
+        ("what", "time", "against the loop"),
         [(name, str(t), t.times_faster_than(timings[_LOOP])) for name, t in timings.items()],
         [f"The two tables are {'the same' if same else 'NOT the same'}."],
     )

@@ -173,8 +173,7 @@ def prepare(
     images = []
     for array in (flair, *others):
         median, scale = intensity_scale(array, spacing, mask, factors)
-        image = grid.gather(array)
-        image -= median
+        image = grid.gather(array) - median  # a new array: what was gathered may be a view of the caller's
         image /= scale
         images.append(np.clip(image, *CLIP, out=image))
     return images, grid
