@@ -30,7 +30,7 @@ from LesionSegmenterLib.labels import LesionType
 from LesionSegmenterLib.lesions import LesionMap
 from LesionSegmenterLib.measure import measure_lesions
 from LesionSegmenterLib.scene import LesionScene
-from LesionSegmenterLib.scene_export import SceneWriter
+from LesionSegmenterLib.scene_export import SceneWriter, write_segmentation
 from LesionSegmenterLib.scene_files import load_flair
 from LesionSegmenterLib.scene_io import (
     open_case,
@@ -397,13 +397,25 @@ def test_a_seg_nrrd_keeps_ids_and_records_without_its_scene(application: Applica
     change = edits.annotate(scene.lesions, [40000], "seen | twice")
     scene.lesions.apply(change)
     scene.push(change)
-    storage = slicer.vtkMRMLSegmentationStorageNode()
-    storage.SetFileName(str(tmp_path / "case.seg.nrrd"))
-    assert storage.WriteData(scene.node)
-    opened = open_segmentation_file(tmp_path / "case.seg.nrrd", scene.flair)
+    out = tmp_path / "out"
+    write_segmentation(scene.node, out / "case.seg.nrrd")
+    assert [path.name for path in out.iterdir()] == ["case.seg.nrrd"]
+    opened = open_segmentation_file(out / "case.seg.nrrd", scene.flair)
     assert opened.warnings == ()
     assert opened.lesions.records == scene.lesions.records
     assert np.array_equal(opened.lesions.ids, boxes())
+
+
+def test_a_segmentation_goes_to_a_seg_nrrd_in_a_folder_or_is_refused(
+    application: Application, tmp_path: Path
+) -> None:
+    scene = shown_case(application)
+    with pytest.raises(InputError, match=r"End its name in \.seg\.nrrd"):
+        write_segmentation(scene.node, tmp_path / "case.nii.gz")
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match="file"):
+        write_segmentation(scene.node, tmp_path / "file" / "case.seg.nrrd")
+    assert not list(tmp_path.glob("*.part")) and not list(tmp_path.glob(".*"))
 
 
 def test_a_record_that_no_longer_fits_its_voxels_is_measured_again(application: Application) -> None:

@@ -1,4 +1,4 @@
-"""Writing a case's volumes from Slicer, voxel by voxel on the FLAIR's file, with numpy alone.
+"""Writing a case's volumes from Slicer, voxel by voxel on the FLAIR's file, and its segmentation.
 
 Slicer's own writer would give the flipped image that Slicer holds, with an affine computed anew. Here the
 file repeats the geometry of the FLAIR's header bit for bit, as the engine's do, and a flip is taken back.
@@ -11,16 +11,39 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import slicer
 
-from .atomic import atomic_file, deterministic_gzip
+from .atomic import atomic_file, deterministic_gzip, scratch_folder, writing_error
 from .errors import InputError
 from .nifti1 import HEADER, affine_of_header, read_header
 from .scene_grid import flair_grid
 
+_SEG_NRRD = ".seg.nrrd"
 _DATATYPES = {np.dtype(np.uint8): 2, np.dtype(np.int32): 8}
 # The largest float32 whose 255-fold is not above 1, so that no reader sees a probability over 1.
 _PROBABILITY_SLOPE = float(np.nextafter(np.float32(1 / 255), np.float32(0)))
 _SAME_PLACE = 0.01  # of a voxel
+
+
+def write_segmentation(node: Any, path: Path) -> None:
+    """Write a segmentation node as a .seg.nrrd that `scene_io.open_segmentation_file` opens again.
+
+    Ids, records, notes and colours stand in the segments' tags. Raises InputError for another ending, or
+    where the file cannot be written whole; an older file of that name stays as it was then.
+    """
+    if not path.name.endswith(_SEG_NRRD):
+        raise InputError(f"a segmentation is written as {_SEG_NRRD}", path, f"End its name in {_SEG_NRRD}")
+    storage = slicer.vtkMRMLSegmentationStorageNode()
+    # The writer goes by the name's ending, which a hidden name beside the file would not have.
+    try:
+        with scratch_folder(path) as folder:
+            whole = folder / f"whole{_SEG_NRRD}"
+            storage.SetFileName(str(whole))
+            if not storage.WriteData(node):
+                raise InputError("the segmentation could not be written", path, "Check the folder's space")
+            whole.replace(path)
+    except OSError as error:
+        raise writing_error(path.parent, error) from error
 
 
 class SceneWriter:

@@ -19,6 +19,7 @@ from .instances.components import label_components
 from .labels import LesionType
 from .lesions import LesionMap, LesionRecord
 from .measure import measure_lesions
+from .rater_copy import read_review
 from .scene_files import check_file, load_flair, read_labels, read_probability
 from .scene_grid import (
     Grid,
@@ -69,8 +70,7 @@ def open_case(folder: str | Path, subject: str | None = None, flair: Any = None)
     target = flair_grid(flair)
     ids, warnings = read_labels(case.paths["instances"], target)
     probability = read_probability(case.paths["probability"], target) if "probability" in case.paths else None
-    lesions = LesionMap.from_arrays(ids, target.affine, case.records, probability=probability)
-    return Opened(lesions, flair, tuple(warnings))
+    return Opened(read_review(case, ids, target.affine, probability), flair, tuple(warnings))
 
 
 def open_labels(path: str | Path, flair: Any, holds: Holds) -> Opened:
