@@ -43,15 +43,7 @@ class SliceSampler:
         self.cases, self.settings = cases, settings
         weights = np.array([case.weight for case in cases])
         self.cumulative = np.cumsum(weights / weights.sum())
-        self.areas = [
-            [
-                np.isin(case.target, (WHITE_MATTER_LESION, STROKE)).sum(
-                    axis=tuple(a for a in range(3) if a != axis)
-                )
-                for axis in range(3)
-            ]
-            for case in cases
-        ]
+        self.areas = [_lesion_areas(case) for case in cases]
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """One crop: image (channels, side, side) float32 and targets of the same shape, uint8."""
@@ -109,6 +101,12 @@ class SliceSampler:
         crop[(slice(None), *outer)] = image[(slice(None), *inner)]
         labels[(slice(None), *outer)] = target[(slice(None), *inner)]
         return crop, labels
+
+
+def _lesion_areas(case: PreparedCase) -> list[np.ndarray]:
+    """Lesion voxels of each slice across i, j and k."""
+    lesion = np.isin(case.target, (WHITE_MATTER_LESION, STROKE))
+    return [lesion.sum(axis=tuple(a for a in range(3) if a != axis)) for axis in range(3)]
 
 
 def _majority(target: np.ndarray, axis: int) -> np.ndarray:
