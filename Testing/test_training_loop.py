@@ -19,10 +19,10 @@ from lesion_training.bundling import averaged_weights
 from lesion_training.cases import BACKGROUND, DOUBTFUL, IGNORE, STROKE, WHITE_MATTER_LESION
 from lesion_training.losses import segmentation_loss, voxel_weights
 from lesion_training.recipe import (
-    FinishSettings,
     NetworkSettings,
     OptimisationSettings,
     Recipe,
+    StageSettings,
     load_recipe,
     recipe_names,
 )
@@ -318,15 +318,15 @@ def test_a_last_stage_has_its_own_rate_and_its_own_shares_of_the_cases(tmp_path)
         NetworkSettings(**NETWORK),
         OptimisationSettings(steps=4, batch=2, size=32, warmup=1, learning_rate=1e-2),
         sampling=SamplingSettings(crop=48),
-        finish=FinishSettings(steps=3, learning_rate=1e-4, real=0.75, painted=0.25, synthetic=0.0),
+        stages=[StageSettings(steps=3, learning_rate=1e-4, real=0.75, painted=0.25, synthetic=0.0)],
     )
     cases = [bright_case(0), replace(bright_case(1), name="case1+painted")]
     run = Trainer(recipe, cases, tmp_path, 0, CPU)
     rates = [run.learning_rate(step) for step in range(recipe.steps)]
     assert rates[:2] == [1e-2, 1e-2] and rates[4] == 1e-4
     assert all(later < sooner for sooner, later in pairwise(rates[1:4]))
-    np.testing.assert_allclose(run.sampler.cumulative, [0.5, 1])
-    np.testing.assert_allclose(run.last_sampler.cumulative, [0.75, 1])
+    np.testing.assert_allclose(run.stages[0].sampler.cumulative, [0.5, 1])
+    np.testing.assert_allclose(run.stages[-1].sampler.cumulative, [0.75, 1])
     steps = []
     run.fit(lambda step, total, _: steps.append((step, total)))
     assert steps == [(step, 7) for step in range(1, 8)]

@@ -172,7 +172,7 @@ def _fit(options: argparse.Namespace) -> None:
     if options.steps is not None:
         if options.steps < 1:
             raise InputError(f"--steps is {options.steps}", todo="Train for at least one step")
-        recipe = replace(recipe, optimisation=replace(recipe.optimisation, steps=options.steps), finish=None)
+        recipe = replace(recipe, optimisation=replace(recipe.optimisation, steps=options.steps), stages=[])
     entries = _entries(options.data, recipe.listing, "train")
     device = choose_device(options.device, options.precision)
     try:

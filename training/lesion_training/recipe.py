@@ -54,8 +54,8 @@ class OptimisationSettings:
 
 
 @dataclass(frozen=True)
-class FinishSettings:
-    """A last stage at a lower rate (warm-up and cosine of its own) with other shares of the cases."""
+class StageSettings:
+    """A further stage with other shares of the cases: warm-up and cosine anew (SGDR, arXiv 1608.03983)."""
 
     steps: int
     learning_rate: float
@@ -75,12 +75,12 @@ class Recipe:
     cases: CaseSettings = field(default_factory=CaseSettings)
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
-    finish: FinishSettings | None = None
+    stages: list[StageSettings] = field(default_factory=list)
 
     @property
     def steps(self) -> int:
         """Steps of all stages together."""
-        return self.optimisation.steps + (self.finish.steps if self.finish else 0)
+        return self.optimisation.steps + sum(stage.steps for stage in self.stages)
 
 
 def recipe_names() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,9 +42,14 @@ class SliceSampler:
 
     def __init__(self, cases: list[PreparedCase], settings: SamplingSettings):
         self.cases, self.settings = cases, settings
-        weights = np.array([case.weight for case in cases])
-        self.cumulative = np.cumsum(weights / weights.sum())
+        self.cumulative = _cumulative(cases)
         self.areas = [_lesion_areas(case) for case in cases]
+
+    def reweighted(self, cases: list[PreparedCase]) -> SliceSampler:
+        """A sampler of the same cases with other weights."""
+        other = copy.copy(self)
+        other.cases, other.cumulative = cases, _cumulative(cases)
+        return other
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """One crop: image (channels, side, side) float32 and targets of the same shape, uint8."""
@@ -101,6 +107,12 @@ class SliceSampler:
         crop[(slice(None), *outer)] = image[(slice(None), *inner)]
         labels[(slice(None), *outer)] = target[(slice(None), *inner)]
         return crop, labels
+
+
+def _cumulative(cases: list[PreparedCase]) -> np.ndarray:
+    """Running sums of the cases' shares of the draws."""
+    weights = np.array([case.weight for case in cases])
+    return np.cumsum(weights / weights.sum())
 
 
 def _lesion_areas(case: PreparedCase) -> list[np.ndarray]:

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,16 @@ CHECKPOINT = "checkpoint.pt"
 _SAVE_EVERY = 250
 
 
+@dataclass(frozen=True)
+class Stage:
+    """The steps from ``begin`` up to, not with, ``end``: their rate and the cases that they draw."""
+
+    begin: int
+    end: int
+    learning_rate: float
+    sampler: SliceSampler
+
+
 class Trainer:
     """Trains one network of a recipe on a pool of cases, in the folder ``run``."""
 
@@ -43,13 +54,14 @@ class Trainer:
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
         )
-        self.sampler = SliceSampler(cases, recipe.sampling)
-        last = recipe.finish
-        self.last_sampler = (
-            SliceSampler(weighted(cases, last.real, last.painted, last.synthetic), recipe.sampling)
-            if last
-            else self.sampler
-        )
+        first = SliceSampler(cases, recipe.sampling)
+        self.stages = [Stage(0, settings.steps, settings.learning_rate, first)]
+        for stage in recipe.stages:
+            shares = weighted(cases, stage.real, stage.painted, stage.synthetic)
+            begin = self.stages[-1].end
+            self.stages.append(
+                Stage(begin, begin + stage.steps, stage.learning_rate, first.reweighted(shares))
+            )
         self.step, self.loss, self.seconds = 0, math.nan, 0.0
 
     def fit(self, report: Callable[[int, int, float], None]) -> None:
@@ -83,7 +95,7 @@ class Trainer:
         # A random stream for each step: a resumed run draws what the unbroken one would have drawn.
         rng = np.random.default_rng((self.seed, self.step))
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.step)
-        sampler = self.sampler if self.step < settings.steps else self.last_sampler
+        sampler = self._stage(self.step).sampler
         crops = [sampler.draw(rng) for _ in range(settings.batch)]
         images = torch.from_numpy(np.stack([image for image, _ in crops]))
         targets = torch.from_numpy(np.stack([target for _, target in crops]))
@@ -111,10 +123,12 @@ class Trainer:
 
     def learning_rate(self, step: int) -> float:
         """The rate at a step: a warm-up and a cosine in each stage."""
-        settings, last = self.recipe.optimisation, self.recipe.finish
-        if last and step >= settings.steps:
-            return last.learning_rate * _schedule(step - settings.steps, settings.warmup, last.steps)
-        return settings.learning_rate * _schedule(step, settings.warmup, settings.steps)
+        stage = self._stage(step)
+        warmup, steps = self.recipe.optimisation.warmup, stage.end - stage.begin
+        return stage.learning_rate * _schedule(step - stage.begin, warmup, steps)
+
+    def _stage(self, step: int) -> Stage:
+        return next((stage for stage in self.stages if step < stage.end), self.stages[-1])
 
     @torch.no_grad()
     def _average(self, decay: float) -> None:
