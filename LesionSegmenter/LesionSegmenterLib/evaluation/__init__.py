@@ -1,0 +1,1 @@
+"""What the scores of many cases say together: tables, statistics, and one report to read."""
