@@ -46,7 +46,7 @@ def qc_montage(
     low, high = np.percentile(flair[thin], (1, 99))
     foreground = flair > low + 0.1 * (high - low)
     chosen = _choose_slices(instances, foreground, spacing[2], max_slices)
-    window = _window(flair[thin], foreground[thin])
+    window = grey_window(flair[thin], foreground[thin])
     box = _in_plane_box(foreground[:, :, chosen])
     panels = [
         _panel(flair[..., k][box], types[..., k][box], instances[..., k][box], spacing, window)
@@ -75,8 +75,8 @@ def _choose_slices(instances: NDArray, foreground: NDArray, gap: float, count: i
     return sorted(chosen)
 
 
-def _window(flair: NDArray, foreground: NDArray) -> tuple[float, float]:
-    """Grey values shown as black and white."""
+def grey_window(flair: NDArray, foreground: NDArray) -> tuple[float, float]:
+    """Grey values that are best shown as black and white, by the foreground's intensities."""
     values = flair[foreground] if foreground.any() else flair.ravel()
     low, middle, high = np.percentile(values, (WINDOW_PERCENTILES[0], 50, WINDOW_PERCENTILES[1]))
     # Where the skin is in the image, its fat is far brighter than any lesion.

@@ -6,6 +6,8 @@ import argparse
 import math
 from pathlib import Path
 
+from ..errors import InputError
+
 _GROUPS = {
     "overlap (voxels; volume difference and Hausdorff as in the WMH challenge)": (
         "dice",
@@ -45,17 +47,33 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "evaluate",
         help="score a segmentation against a reference",
         description="PRED and TRUTH are each a mask, an image of lesion ids or a case folder, on one grid. "
-        "An image with one value besides 0 is a mask: its 26-connected components are the lesions.",
+        "An image with one value besides 0 is a mask: its 26-connected components are the lesions. "
+        "Of two folders of many cases, those in both are scored; a participants.tsv in TRUTH groups them.",
     )
     parser.add_argument("pred", type=Path, metavar="PRED")
     parser.add_argument("truth", type=Path, metavar="TRUTH")
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write the scores here too; null where undefined"
     )
+    parser.add_argument(
+        "--report", type=Path, metavar="DIR", help="of two folders: tables, statistics and report.html"
+    )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
+    from ..export import complete_subjects
+
+    many = all(path.is_dir() and len(complete_subjects(path)) > 1 for path in (options.pred, options.truth))
+    if many or (options.report and options.pred.is_dir() and options.truth.is_dir()):
+        _score_folders(options)
+    elif options.report:
+        raise InputError("--report compares folders of cases", todo="Give --json for a single case")
+    else:
+        _score_one(options)
+
+
+def _score_one(options: argparse.Namespace) -> None:
     from ..atomic import check_not_input, write_json
     from ..metrics import evaluate_case
     from .inputs import check_grid, read_lesions, tell_warnings
@@ -72,6 +90,29 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         plain = {name: None if math.isnan(value) else value for name, value in scores.items()}
         write_json(options.json, plain)
+
+
+def _score_folders(options: argparse.Namespace) -> None:
+    from ..atomic import write_json
+    from ..evaluation.folders import common_subjects, participants, score_pair
+    from ..evaluation.report import write_report
+    from ..evaluation.statistics import TESTED, statistics
+    from ..evaluation.tables import plain
+
+    columns = participants(options.truth)
+    scored = [
+        score_pair(options.pred, options.truth, subject, options.pred.name, columns.get(subject, {}))
+        for subject in common_subjects(options.pred, options.truth)
+    ]
+    rows = [row for row, _ in scored]
+    print("case".ljust(20) + "".join(name.rjust(18) for name in TESTED))
+    for row in rows:
+        print(row.case.ljust(20) + "".join(f"{row.metrics[name]:18.3f}" for name in TESTED))
+    if options.json:
+        write_json(options.json, plain(statistics(rows)))
+    if options.report:
+        pictures = {(row.model, row.case): picture for row, picture in scored if picture}
+        print(f"Report written to {write_report(rows, options.report, pictures)}")
 
 
 def scores_text(scores: dict[str, float]) -> str:

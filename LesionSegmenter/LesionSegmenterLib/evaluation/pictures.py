@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ..report import grey_window
+
 RIGHT, FALSE, MISSED = "#009e73", "#d55e00", "#56b4e9"
 SLICES = 4
 
@@ -20,13 +22,13 @@ def error_picture(flair: NDArray, found: NDArray, true: NDArray, spacing: Sequen
     """A PNG of the axial slices where found and true lesions differ most, each with its outlines.
 
     flair : (R, A, S) intensities, as `image.to_canonical` gives them; ``found`` and ``true`` are masks on its
-    grid, ``spacing`` is in mm. Outlines: found and true green, found only orange, missed blue, of whole
-    26-connected parts of the mask of either. The patient's right is on the left.
+    grid, ``spacing`` is in mm. Outlined are what is found and true (green), found alone (orange) and missed
+    (blue). The patient's right is on the left.
     """
     wrong = (found != true).sum(axis=(0, 1))
     chosen = sorted(np.argsort(-wrong, kind="stable")[: min(SLICES, flair.shape[2])].tolist())
-    bright = flair[flair > 0] if (flair > 0).any() else flair
-    low, high = np.percentile(bright, (1, 99.5))
+    floor, ceiling = np.percentile(flair, (1, 99))
+    low, high = grey_window(flair, flair > floor + 0.1 * (ceiling - floor))
     height = 2.6 * flair.shape[1] * spacing[1] / (flair.shape[0] * spacing[0])
     figure = Figure(figsize=(2.6 * len(chosen), height), dpi=110, facecolor="black")
     FigureCanvasAgg(figure)
