@@ -13,9 +13,9 @@ from types import ModuleType
 
 import torch
 
-from benchmarks import measuring, prediction, review, splitting, whole_run
+from benchmarks import measuring, offsets, prediction, review, splitting, whole_run
 
-_SECTIONS = (whole_run, prediction, splitting, measuring, review)
+_SECTIONS = (whole_run, prediction, splitting, offsets, measuring, review)
 _REPETITIONS = 5
 
 

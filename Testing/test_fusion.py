@@ -1,4 +1,4 @@
-"""A fused network predicts what the trained one does, with one convolution an element."""
+"""A fused network predicts what the trained one does, without batch norms."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from LesionSegmenterLib.engine.fusion import fuse
+from LesionSegmenterLib.networks.conflunet import ConfLUNet
 from LesionSegmenterLib.networks.uresnet import UResNet
 
 
@@ -15,12 +16,16 @@ def network() -> UResNet:
     """A tiny network as training leaves one: every weight and every statistic of the batch norms is set."""
     torch.manual_seed(0)
     network = UResNet(in_channels=3, out_channels=2, widths=(4, 6, 8)).eval()
-    for norm in (module for module in network.modules() if isinstance(module, nn.BatchNorm2d)):
+    set_norms(network)
+    return network
+
+
+def set_norms(network: nn.Module) -> None:
+    for norm in (m for m in network.modules() if isinstance(m, nn.BatchNorm2d | nn.BatchNorm3d)):
         nn.init.normal_(norm.running_mean)
         nn.init.uniform_(norm.running_var, 0.3, 3)
         nn.init.normal_(norm.weight, 1, 0.5)
         nn.init.normal_(norm.bias)
-    return network
 
 
 def test_a_fused_network_gives_the_same_logits_at_borders_too(network: UResNet):
@@ -46,7 +51,18 @@ def test_fusing_does_not_change_the_input(network: UResNet):
     assert torch.equal(image, kept)
 
 
-def test_a_network_without_residual_elements_stays_as_it_is():
-    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).eval()
+def test_batch_norms_of_a_3d_network_vanish_into_their_convolutions_with_a_bias_or_without():
+    torch.manual_seed(0)
+    network = ConfLUNet(widths=(4, 8, 12)).eval()
+    set_norms(network)
+    image = torch.randn(1, 1, 8, 12, 16)
+    before = network(image).detach()
+    fuse(network)
+    assert not any(isinstance(module, nn.BatchNorm3d) for module in network.modules())
+    torch.testing.assert_close(network(image), before, rtol=1e-3, atol=1e-3)
+
+
+def test_a_network_without_batch_norms_stays_as_it_is():
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.InstanceNorm2d(2), nn.ReLU()).eval()
     modules = list(network)
     assert list(fuse(network)) == modules

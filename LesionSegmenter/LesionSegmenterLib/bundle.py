@@ -52,7 +52,11 @@ class ModelInput:
 
 @dataclass(frozen=True)
 class Output:
-    """What the network's channels mean: `label_map` gives a channel's label value (0 background)."""
+    """What the network's channels mean: `label_map` gives a channel's label value (0 background).
+
+    kind ``instances`` says that after the classes come a lesion-centre heat and the offsets along the array's
+    three axes, as the network `conflunet` gives them.
+    """
 
     kind: Literal["binary", "types", "instances"]
     label_map: dict[int, int]
@@ -176,6 +180,10 @@ def _check_spec(spec: BundleSpec, path: Path) -> None:
         problem = f"output.label_map has a label value outside 0 to {max(LesionType)}"
     elif not 0 < spec.output.threshold < 1:
         problem = f"output.threshold is {spec.output.threshold}, not between 0 and 1"
+    elif spec.output.kind == "instances" and spec.shape == "slice":
+        problem = "output.kind is instances, whose offsets a network of slices does not give"
+    elif spec.split == "offsets" and spec.output.kind != "instances":
+        problem = f"split is offsets, but output.kind is {spec.output.kind}, not instances"
     else:
         lacking = [name for name in (WEIGHTS, CARD, spec.classifier) if name and name not in spec.files]
         problem = f"files lacks {', '.join(lacking)}" if lacking else ""
@@ -268,16 +276,23 @@ def find_bundles() -> list[Path]:
     return found
 
 
+def known_models() -> dict[str, tuple[BundleSpec, Path]]:
+    """The newest bundle of each name, and its folder; all but its specification is unchecked."""
+    newest: dict[str, tuple[BundleSpec, Path]] = {}
+    for spec, folder in _specifications():  # of equals the first stays, and shipped bundles come first
+        if spec.name not in newest or _release(spec) > _release(newest[spec.name][0]):
+            newest[spec.name] = spec, folder
+    return newest
+
+
 def resolve_bundle(name_or_folder: str | Path = DEFAULT_MODEL) -> Bundle:
     """The bundle of a folder, or of a name (the newest of several versions); BundleError for none."""
     if Path(name_or_folder).is_dir():
         return load_bundle(name_or_folder)
-    named = list(_specifications())
-    same = [(spec, folder) for spec, folder in named if spec.name == str(name_or_folder)]
-    if same:
-        # max keeps the first of equals, and shipped bundles come first
-        return load_bundle(max(same, key=lambda item: tuple(map(int, item[0].version.split("."))))[1])
-    names = sorted({spec.name for spec, _ in named})
+    named = known_models()
+    if str(name_or_folder) in named:
+        return load_bundle(named[str(name_or_folder)][1])
+    names = sorted(named)
     near = difflib.get_close_matches(str(name_or_folder), names, 1)
     advice = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(names) or 'none'}"
     raise BundleError(f"there is no model {str(name_or_folder)!r}", todo=advice)
@@ -310,3 +325,7 @@ def _specifications() -> Iterator[tuple[BundleSpec, Path]]:
             yield read_spec(folder), folder
         except BundleError:
             continue
+
+
+def _release(spec: BundleSpec) -> tuple[int, ...]:
+    return tuple(map(int, spec.version.split(".")))

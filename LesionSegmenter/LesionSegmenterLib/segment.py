@@ -25,7 +25,7 @@ from .engine.preprocessing import WorkingGrid, prepare
 from .errors import BundleError, InputError
 from .export import CaseData, case_paths, subject_id, write_case
 from .image import NiftiWriter, Orientation, Volume, read_volume, resample_onto, spacing_of, to_canonical
-from .instances import METHODS, SmallLesionRule, drop_small, split
+from .instances import METHODS, OffsetField, SmallLesionRule, drop_small, split
 from .labels import LesionType
 from .lesions import LesionRecord
 from .measure import measure_lesions, scan_type, type_map
@@ -94,11 +94,13 @@ class _Maps:
     lesion : probability of any lesion.
     stroke : the stroke channel's share of it, where a classifier types the lesions and there is one.
     channels : probability of each type, where the network itself types them.
+    offsets : centre heat and offsets, on the working grid, where the network gives them.
     """
 
     lesion: np.ndarray
     stroke: np.ndarray | None = None
     channels: dict[LesionType, np.ndarray] = field(default_factory=dict)
+    offsets: OffsetField | None = None
 
 
 def load(options: SegmentOptions) -> Model:
@@ -148,7 +150,9 @@ def segment(
         maps = _lesion_maps(result, grid, bundle)
         rule = SmallLesionRule() if options.small_lesions == "drop" else None
         mask = maps.lesion >= settings["threshold"]
-        instances = split(settings["split"], maps.lesion, mask, case.spacing, small_lesion_rule=rule)
+        instances = split(
+            settings["split"], maps.lesion, mask, case.spacing, small_lesion_rule=rule, offsets=maps.offsets
+        )
         del mask
     reporter.progress("splitting", 1, 1)
     with case.timed("typing"):
@@ -190,16 +194,17 @@ def _settings(options: SegmentOptions, bundle: Bundle) -> dict[str, Any]:
 
 
 def _split_method(wanted: str, bundle: Bundle) -> str:
-    """The method's name; auto takes the bundle's, and components where the bundle leaves it open."""
+    """The method's name; auto takes the bundle's, or else its network's offsets, or else components."""
+    gives_offsets = bundle.spec.output.kind == "instances"
     method = bundle.spec.split if wanted == "auto" else wanted
     if method == "auto":
-        method = "components"
-    if method == "offsets":
+        method = "offsets" if gives_offsets else "components"
+    if method == "offsets" and not gives_offsets:
         raise InputError(
             f"model {bundle.spec.name} predicts no offsets to split by",
             todo=f"Use --split {', '.join(METHODS)}",
         )
-    if method not in METHODS:
+    if method not in (*METHODS, "offsets"):
         raise InputError(
             f"unknown splitting method {method!r}", todo=f"Choose one of {', '.join(get_args(SplitName))}"
         )
@@ -246,14 +251,18 @@ def _lesion_maps(result: ClassProbabilities, grid: WorkingGrid, bundle: Bundle) 
         )
     lesion = grid.scatter(result.channels.sum(axis=0))
     np.clip(lesion, 0, 1, out=lesion)
+    offsets = None
+    if result.heat is not None and result.offsets is not None:
+        offsets = OffsetField(result.heat, result.offsets, grid.spacing, *grid.from_image)
     typed = {LesionType(label): result.channels[c - 1] for c, label in label_map.items() if label}
     if bundle.classifier is None:
         untyped = set(typed) == {LesionType.LESION}
-        return _Maps(lesion, channels={} if untyped else {kind: grid.scatter(p) for kind, p in typed.items()})
+        channels = {} if untyped else {kind: grid.scatter(p) for kind, p in typed.items()}
+        return _Maps(lesion, channels=channels, offsets=offsets)
     if LesionType.STROKE not in typed:
-        return _Maps(lesion)
+        return _Maps(lesion, offsets=offsets)
     total = np.maximum(result.channels.sum(axis=0), 1e-6)
-    return _Maps(lesion, grid.scatter(typed[LesionType.STROKE] / total))
+    return _Maps(lesion, grid.scatter(typed[LesionType.STROKE] / total), offsets=offsets)
 
 
 def _types(bundle: Bundle, case: _Case, instances: np.ndarray, brain: np.ndarray, maps: _Maps) -> Typed:

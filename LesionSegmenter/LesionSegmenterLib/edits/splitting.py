@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from scipy.spatial import cKDTree
 
 from ..errors import InputError
 from ..instances.components import Connectivity, label_components
 from ..instances.methods import METHODS
+from ..instances.nearest import nearest_id
+from ..instances.offsets import HEAT_THRESHOLD, heat_peaks
 from ..lesions import Change, LesionMap
 from .planning import change_to_parts, crop, in_use
 
 _REACH = 8  # voxels; ACLS smooths and differentiates over 7
 _VOTE_SIGMA = 2.0  # voxels: the width of the centre heat that ConfLUNet is trained on
-_LEAST_VOTES = 0.1  # of the lesion's highest peak, as ConfLUNet's threshold on the centre heat
 
 
 def split_components(lesions: LesionMap, lesion_id: int, connectivity: Connectivity = 26) -> Change:
@@ -84,8 +84,10 @@ def split_offsets(lesions: LesionMap, lesion_id: int, offsets: npt.NDArray[Any])
     if not np.isfinite(votes).all():
         raise InputError(f"the offsets in lesion {lesion_id} hold NaN or Inf", todo="Split it another way")
     votes = np.clip(votes, 0, np.array(mask.shape) - 1)
-    _, parts = cKDTree(_vote_centres(votes, mask.shape) * lesions.spacing).query(votes * lesions.spacing)
-    return change_to_parts(lesions, lesion_id, np.asarray(parts) + 1)
+    centres = _vote_centres(votes, mask.shape)
+    ids = np.arange(1, len(centres) + 1, dtype=np.int32)
+    parts = nearest_id(votes * lesions.spacing, centres * lesions.spacing, ids)
+    return change_to_parts(lesions, lesion_id, parts)
 
 
 def _vote_centres(votes: npt.NDArray[np.float64], shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
@@ -93,10 +95,7 @@ def _vote_centres(votes: npt.NDArray[np.float64], shape: tuple[int, ...]) -> npt
     cells = np.ravel_multi_index(tuple(np.rint(votes).astype(int).T), shape)
     heat = np.bincount(cells, minlength=int(np.prod(shape))).reshape(shape).astype(float)
     heat = ndimage.gaussian_filter(heat, _VOTE_SIGMA, mode="constant")
-    peaks = (heat == ndimage.maximum_filter(heat, 3)) & (heat >= _LEAST_VOTES * heat.max())
-    plateaus = label_components(peaks)
-    centres = ndimage.center_of_mass(peaks, plateaus, range(1, int(plateaus.max()) + 1))
-    return np.asarray(centres)
+    return heat_peaks(heat, HEAT_THRESHOLD * heat.max())
 
 
 def _check_shape(shape: tuple[int, ...], lesions: LesionMap, what: str) -> None:

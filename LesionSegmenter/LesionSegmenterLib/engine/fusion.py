@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.nn.utils import fuse_conv_bn_weights
+from torch.nn.utils import fuse_conv_bn_eval, fuse_conv_bn_weights
 
 from ..networks.uresnet import ResidualElement
 
@@ -35,13 +37,22 @@ class FusedElement(nn.Module):
 
 
 def fuse(network: nn.Module) -> nn.Module:
-    """Replace every residual element of a network in evaluation mode, in place; returns the network.
+    """Take every batch norm of a network in evaluation mode into its convolution, in place.
 
-    Networks without such elements stay as they are. A fused network can be neither trained nor saved as the
+    Replaces residual elements, and in sequences each batch norm that follows a convolution; returns the
+    network. Networks without them stay as they are. A fused network can be neither trained nor saved as the
     network that it was.
     """
     for parent in list(network.modules()):
+        if isinstance(parent, nn.Sequential):
+            _fuse_sequence(parent)
         for name, child in list(parent.named_children()):
             if isinstance(child, ResidualElement):
                 setattr(parent, name, FusedElement(child))
     return network
+
+
+def _fuse_sequence(layers: nn.Sequential) -> None:
+    for index, (layer, after) in enumerate(pairwise(list(layers))):
+        if isinstance(layer, nn.Conv2d | nn.Conv3d) and isinstance(after, nn.BatchNorm2d | nn.BatchNorm3d):
+            layers[index], layers[index + 1] = fuse_conv_bn_eval(layer, after), nn.Identity()

@@ -12,6 +12,7 @@ from torch import nn
 from ..bundle import Bundle
 from ..errors import BundleError
 from ..networks import build
+from ..networks.conflunet import INSTANCE_CHANNELS
 from ..strict_json import parse
 from .device import Device
 from .fusion import fuse
@@ -44,6 +45,10 @@ class Model:
     @property
     def is_2d(self) -> bool:
         return self.bundle.spec.shape == "slice"
+
+    @property
+    def gives_instances(self) -> bool:
+        return self.bundle.spec.output.kind == "instances"
 
     @property
     def divisor(self) -> int:
@@ -85,6 +90,13 @@ def _try_out(network: nn.Module, bundle: Bundle, preprocessing: Preprocessing) -
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
         inputs = f"{channels} channels of a {spec.shape}"
         raise BundleError(f"the network does not take {inputs}", bundle.folder, "Bundle it again") from error
+    least = 2 + INSTANCE_CHANNELS
+    if spec.output.kind == "instances" and output.shape[1] < least:
+        raise BundleError(
+            f"the network gives {output.shape[1]} channels, instances take at least {least}",
+            bundle.folder,
+            "Bundle it again with output.kind binary or types",
+        )
     if not output.isfinite().all():
         raise BundleError(
             "the network's weights hold values that are not numbers", bundle.folder, "Train it again"

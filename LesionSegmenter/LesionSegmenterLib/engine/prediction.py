@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ..errors import BundleError
+from ..networks.conflunet import INSTANCE_CHANNELS
 from .batches import BatchRunner
 from .model import Model
 from .preprocessing import CLIP, WorkingGrid
@@ -23,10 +24,16 @@ _EMPTY_BELOW = -2.5  # a slice without a voxel above this holds no tissue
 
 @dataclass
 class ClassProbabilities:
-    """Probabilities (classes - 1, i, j, k) float32 on the working grid, background left out."""
+    """Probabilities (classes - 1, i, j, k) float32 on the working grid, background left out.
+
+    A network of instances also gives the heat of lesion centres (i, j, k) and offsets (3, i, j, k) to them,
+    in voxels of the working grid.
+    """
 
     channels: np.ndarray
     notes: list[str] = field(default_factory=list)
+    heat: np.ndarray | None = None
+    offsets: np.ndarray | None = None
 
 
 def predict(
@@ -35,9 +42,9 @@ def predict(
     """Run the network over the working images (one a modality, each (i, j, k)).
 
     With ``flip`` the prediction is averaged with that of the image mirrored left to right. ``progress``
-    is called with ("predicting", done, total) and may raise to stop. BundleError where a probability is nan.
+    is called with ("predicting", done, total) and may raise to stop. BundleError where an output is nan.
     """
-    runner = BatchRunner(model.network, model.device, _softmax)
+    runner = BatchRunner(model.network, model.device, _instances if model.gives_instances else _probabilities)
     stack = np.stack(images)
     passes = 2 if flip else 1
 
@@ -52,16 +59,31 @@ def predict(
     channels = run(stack, 0)
     if flip:
         # The volume is mirrored, not each slice: in sagittal ones, left and right are the order of slices.
-        channels += run(stack[:, ::-1], 1)[:, ::-1]
+        mirrored = run(stack[:, ::-1], 1)[:, ::-1]
+        if model.gives_instances:
+            mirrored[-3] *= -1  # the offsets along the mirrored axis
+        channels += mirrored
         channels /= 2
     if not np.isfinite(channels).all():  # else it would read as no lesion
         raise BundleError(
             "the network gave values that are not numbers", model.bundle.folder, "Try --precision fp32"
         )
+    if model.gives_instances:
+        classes = len(channels) - INSTANCE_CHANNELS
+        return ClassProbabilities(
+            channels[:classes], runner.notes, heat=channels[classes], offsets=channels[classes + 1 :]
+        )
     return ClassProbabilities(channels, runner.notes)
 
 
-def _softmax(network: nn.Module, batch: torch.Tensor) -> torch.Tensor:
+def _instances(network: nn.Module, batch: torch.Tensor) -> torch.Tensor:
+    """Probabilities of the classes but background, then centre heat and offsets as they are."""
+    output = network(batch).float()
+    classes = output[:, :-INSTANCE_CHANNELS]
+    return torch.cat([torch.softmax(classes, 1)[:, 1:], output[:, -INSTANCE_CHANNELS:]], 1)
+
+
+def _probabilities(network: nn.Module, batch: torch.Tensor) -> torch.Tensor:
     logits = network(batch).float()
     # One channel is a binary network's lesion logit; more are classes, the first of them background.
     return torch.sigmoid(logits) if logits.shape[1] == 1 else torch.softmax(logits, 1)[:, 1:]

@@ -45,6 +45,13 @@ class WorkingGrid:
         """Whether the three planes look alike, so that each can be predicted and averaged."""
         return max(self.spacing) < ISOTROPIC_BELOW_MM
 
+    @property
+    def from_image(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """(scale, shift): along each axis, working voxel = scale * canonical voxel + shift."""
+        scale = tuple(size / (stop - start) for size, (start, stop) in zip(self.shape, self.box, strict=True))
+        # Voxel edges, not voxel centres, coincide, as in `resample`.
+        return scale, tuple((0.5 - start) * s - 0.5 for s, (start, _) in zip(scale, self.box, strict=True))
+
     def gather(self, array: np.ndarray) -> np.ndarray:
         """A canonical array (image_shape) on the working grid, float32."""
         return resample(array[tuple(slice(*side) for side in self.box)], self.shape)

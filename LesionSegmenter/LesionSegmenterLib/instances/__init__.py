@@ -3,11 +3,13 @@
 from .acls import acls, acls_conflunet
 from .components import Connectivity, label_components, renumber, split_disconnected, voxels_by_id
 from .methods import METHODS, split
+from .offsets import OffsetField, split_by_offsets
 from .small import SmallLesionRule, drop_small
 
 __all__ = [
     "METHODS",
     "Connectivity",
+    "OffsetField",
     "SmallLesionRule",
     "acls",
     "acls_conflunet",
@@ -15,6 +17,7 @@ __all__ = [
     "label_components",
     "renumber",
     "split",
+    "split_by_offsets",
     "split_disconnected",
     "voxels_by_id",
 ]

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from scipy.spatial import cKDTree
 
 from .components import Connectivity, label_components, renumber, split_disconnected
 from .hessian import Box, negative_definite
+from .nearest import nearest_id
 
 ORIGINAL_SIGMA = 1.2  # voxels
 ORIGINAL_CENTRE_VOXELS = 10  # at 1 mm or coarser; see minimum_centre_voxels
@@ -126,23 +126,10 @@ def _centres(peaks: npt.NDArray[np.bool_], smallest: int) -> npt.NDArray[np.int3
 def _nearest_centre(
     inside: npt.NDArray[np.bool_], centres: npt.NDArray[np.int32], spacing: Sequence[float]
 ) -> npt.NDArray[np.int32]:
-    """The id of the centre nearest in mm to each voxel of ``inside``; of several, the lowest id.
-
-    Equal distances are common on a grid, and which of them a k-d tree returns first is not defined: the
-    search is widened for the voxels that are tied until it has met all their nearest centre voxels.
-    """
-    ids = centres[centres > 0]
-    tree = cKDTree(np.argwhere(centres) * np.asarray(spacing, float))
-    points = np.argwhere(inside) * np.asarray(spacing, float)
+    """The id of the centre nearest in mm to each voxel of ``inside``; of several, the lowest id."""
+    size = np.asarray(spacing, float)
     nearest = centres[inside]
-    rows, count = np.flatnonzero(nearest == 0), 2
-    while rows.size:
-        count = min(count, len(ids))
-        distance, found = tree.query(points[rows], k=np.arange(1, count + 1))
-        tied = distance <= distance[:, :1] * (1 + 1e-9)
-        nearest[rows] = np.where(tied, ids[found], np.iinfo(np.int32).max).min(axis=1)
-        if count == len(ids):
-            break
-        rows = rows[tied.all(axis=1)]
-        count *= 4
+    rows = nearest == 0
+    points = np.argwhere(inside)[rows] * size
+    nearest[rows] = nearest_id(points, np.argwhere(centres) * size, centres[centres > 0])
     return nearest

@@ -108,6 +108,7 @@ def split_disconnected(
     connectivity : 6, 18 or 26
         As in `label_components`.
     """
+    structure = ndimage.generate_binary_structure(3, _RANK[connectivity])
     result = np.zeros(instances.shape, np.int32)
     used = 0
     for flat in voxels_by_id(instances).values():
@@ -115,7 +116,7 @@ def split_disconnected(
         corner = voxels.min(axis=1, keepdims=True)
         inside = np.zeros(tuple(np.ptp(voxels, axis=1) + 1), bool)
         inside[tuple(voxels - corner)] = True
-        parts = label_components(inside, connectivity)
+        parts, count = ndimage.label(inside, structure)
         result.reshape(-1)[flat] = parts[inside] + used
-        used += int(parts.max())
+        used += count
     return renumber(result)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ..errors import InputError
 from .acls import acls, acls_conflunet
 from .components import Connectivity, label_components, renumber
+from .offsets import OffsetField, split_by_offsets
 from .small import SmallLesionRule, drop_small
 
 
@@ -53,13 +54,14 @@ def split(
     *,
     connectivity: Connectivity = 26,
     small_lesion_rule: SmallLesionRule | None = None,
+    offsets: OffsetField | None = None,
 ) -> npt.NDArray[np.int32]:
     """Split a lesion mask into lesions, drop the small ones if asked, and number the rest.
 
     Parameters
     ----------
     method : name
-        A key of `METHODS`.
+        A key of `METHODS`; or ``offsets``, `split_by_offsets`, where ``offsets`` is given.
     probability : (i, j, k), 0..1
         Lesion probability, not masked.
     mask : (i, j, k)
@@ -70,6 +72,8 @@ def split(
         As in `label_components`.
     small_lesion_rule : rule or None
         Which lesions are too small to keep; None keeps all.
+    offsets : field or None
+        What a network says of lesion centres.
 
     Returns
     -------
@@ -79,7 +83,7 @@ def split(
     ------
     InputError : for an unknown method, or for arrays that are not 3D and of one shape.
     """
-    if method not in METHODS:
+    if method not in METHODS and (method != "offsets" or offsets is None):
         raise InputError(f"unknown splitting method {method!r}", todo=f"Choose one of {', '.join(METHODS)}")
     if mask.ndim != 3 or probability.shape != mask.shape:
         raise InputError(
@@ -87,7 +91,10 @@ def split(
             f"and {mask.shape}",
             todo="Resample one onto the grid of the other",
         )
-    instances = METHODS[method](probability, mask, spacing, connectivity=connectivity)
+    if offsets is not None and method == "offsets":
+        instances = split_by_offsets(mask, offsets)
+    else:
+        instances = METHODS[method](probability, mask, spacing, connectivity=connectivity)
     if small_lesion_rule is None:
         return instances
     return renumber(drop_small(instances, spacing, small_lesion_rule))
