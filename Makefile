@@ -5,7 +5,7 @@ BIN = .venv/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench panel screenshots clean
 
 demo: .venv/installed
 	@$(BIN)/lesion-segmenter demo --out demo
@@ -22,6 +22,16 @@ lint: .venv/installed
 bench: .venv/slicer
 	@$(BIN)/python Testing/benchmark.py
 
+# The module's panel in a window, without Slicer.
+panel: .venv/slicer
+	@$(BIN)/python Testing/ensure_system_libraries.py --window
+	@$(BIN)/python Testing/panel_app.py
+
+# The pictures in docs/pictures that show the panel.
+screenshots: .venv/slicer
+	@$(BIN)/python Testing/ensure_system_libraries.py
+	@$(BIN)/python Testing/screenshots.py
+
 # Leaves .venv, which takes minutes to make again, and runs/, which may hold days of training.
 clean:
 	rm -rf demo build .pytest_cache .hypothesis .mypy_cache .ruff_cache
@@ -37,7 +47,7 @@ clean:
 	@$(PIP) --no-build-isolation --editable '.[train,dev]'
 	@touch $@
 
-# Slicer's MRML libraries, about 1 GB: only the tests of the scene and their benchmark need them.
+# Slicer's MRML libraries, about 1 GB, and Qt: the tests of scene and panel, their benchmarks, `make panel`.
 .venv/slicer: .venv/installed
 	@echo "Installing Slicer's MRML libraries into .venv for the tests"
 	@$(PIP) --no-build-isolation --editable '.[train,dev,slicer]'

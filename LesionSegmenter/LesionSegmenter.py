@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import sys
+from pathlib import Path
 from typing import Any
 
-import qt
+import slicer
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
     ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
-
-from LesionSegmenterLib import __version__
+from slicer.util import VTKObservationMixin
 
 
 class LesionSegmenter(ScriptedLoadableModule):
@@ -24,6 +24,7 @@ class LesionSegmenter(ScriptedLoadableModule):
         super().__init__(parent)
         parent.title = _("Lesion Segmenter")
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
+        parent.dependencies = []
         parent.contributors = ["LesionSegmenter contributors"]
         parent.helpText = _(
             "Finds white matter hyperintensities, stroke lesions and multiple sclerosis lesions in FLAIR MRI "
@@ -34,47 +35,82 @@ class LesionSegmenter(ScriptedLoadableModule):
             "Each model's card names the methods behind it and the data sets it was trained on, with their "
             "licences."
         )
+        slicer.app.connect("startupCompleted()", _register_sample_data)
 
 
-class LesionSegmenterWidget(ScriptedLoadableModuleWidget):
-    """Says what works today; the panel takes its place."""
+def _register_sample_data() -> None:
+    from LesionSegmenterLib.panel.sample_data import register
+
+    register(Path(__file__).parent / "Resources")
+
+
+class LesionSegmenterWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """Hands Slicer's calls on to the panel, which does the work."""
+
+    def __init__(self, parent: Any = None) -> None:
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.panel: Any = None
 
     def setup(self) -> None:
-        """Fill the module's panel: Slicer calls this once, when the module is first opened."""
+        """Build the panel: Slicer calls this once, when the module is first opened."""
         super().setup()
-        label = qt.QLabel(
-            _(
-                "<p><b>LesionSegmenter {version}</b></p>"
-                "<p>Segmentation runs from a terminal today; the panel to run a model and to correct its "
-                "lesions in Slicer is being built and will stand here.</p>"
-                "<p>In the repository's folder, make a synthetic case:</p>"
-                "<pre>make demo</pre>"
-                "<p>or segment a FLAIR of your own:</p>"
-                "<pre>.venv/bin/lesion-segmenter segment FLAIR.nii.gz --out CASES</pre>"
-                "<p>Then drag the FLAIR into Slicer, and the case's desc-type_dseg.nii.gz with Segmentation "
-                "chosen as its description.</p>"
-                "<p>For research: this is not a medical device.</p>"
-            ).format(version=__version__)
-        )
-        label.setWordWrap(True)
-        label.setTextInteractionFlags(qt.Qt.TextSelectableByMouse)  # the commands are there to be copied
-        self.layout.addWidget(label)
+        from LesionSegmenterLib.panel.panel import Panel
+
+        self.panel = Panel(self.layout, Path(self.resourcePath("")), self.parent)
         self.layout.addStretch(1)
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.StartCloseEvent, self._scene_closes)
+        self.addObserver(scene, scene.EndCloseEvent, self._scene_was_closed)
+        self.addObserver(scene, scene.EndImportEvent, self._scene_was_loaded)
+        self._use_parameters()
+
+    def enter(self) -> None:
+        """The user comes to the module."""
+        self._use_parameters()
+        self.panel.enter()
+
+    def exit(self) -> None:
+        """The user goes to another module."""
+        self.panel.exit()
+
+    def cleanup(self) -> None:
+        """The module is unloaded or reloaded, or Slicer ends."""
+        self.removeObservers()
+        self.panel.cleanup()
+
+    def _use_parameters(self) -> None:
+        if self.panel.parameters is None:
+            self.panel.use_parameters(LesionSegmenterLogic().parameters())
+
+    def _scene_closes(self, _caller: Any = None, _event: Any = None) -> None:
+        self.panel.use_parameters(None)
+        self.panel.review.close()
+
+    def _scene_was_closed(self, _caller: Any = None, _event: Any = None) -> None:
+        if self.parent.isEntered:
+            self._use_parameters()
+
+    def _scene_was_loaded(self, _caller: Any = None, _event: Any = None) -> None:
+        self.panel.recovery.scene_was_loaded()
+
+
+class LesionSegmenterLogic(ScriptedLoadableModuleLogic):
+    """The scene's parameters; the rest of the logic is in LesionSegmenterLib."""
+
+    def parameters(self) -> Any:
+        """The scene's one set of them, made where there is none."""
+        from LesionSegmenterLib.panel.parameters import PanelParameters
+
+        return PanelParameters(self.getParameterNode())
 
 
 class LesionSegmenterTest(ScriptedLoadableModuleTest):
-    """The check that Slicer's self-tests and the Test button run."""
+    """The check that Slicer's self-tests and the Test button run: one journey through the panel."""
 
     def runTest(self) -> None:  # noqa: N802 (Slicer's name)
         """Run every check."""
-        self.test_the_library_loads_without_torch()
+        from LesionSegmenterLib.panel.self_test import run_self_test
 
-    def test_the_library_loads_without_torch(self) -> None:
-        """Slicer's own Python is enough: importing torch into its process can crash it."""
-        before = set(sys.modules)
-        from LesionSegmenterLib.labels import LesionType
-        from LesionSegmenterLib.lesions import LesionRecord
-
-        record = LesionRecord(1, LesionType.from_label("ms"), 14.0, 14, (0.0, 0.0, 0.0), 3.0)
-        self.assertEqual((int(record.type), record.type.label), (3, "MS"))
-        self.assertNotIn("torch", set(sys.modules) - before)
+        slicer.mrmlScene.Clear()
+        run_self_test(self)

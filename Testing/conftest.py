@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from panel_fixtures import panel, section, slicer_app  # noqa: F401
+
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:

@@ -95,6 +95,7 @@ class SliceView:
         self._interactor = vtk.vtkRenderWindowInteractor()
         self._interactor.SetRenderWindow(self._window)
         self._renderer.GetActiveCamera().ParallelProjectionOn()
+        self._add_image()
         factory = slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance()
         factory.SetMRMLApplicationLogic(application.logic)
         for name in _MANAGERS:
@@ -117,6 +118,9 @@ class SliceView:
         self.composite = self._logic.GetSliceCompositeNode()
         self.composite.SetBackgroundVolumeID(flair.GetID())
         self._logic.FitSliceToAll()
+
+    def _add_image(self) -> None:
+        """First of all, so that what is transparent is drawn over it."""
         self._slices = vtk.vtkImageMapper()
         self._slices.SetColorWindow(255)
         self._slices.SetColorLevel(127.5)

@@ -28,7 +28,7 @@ from LesionSegmenterLib.scene import MOST_SEGMENTS, LesionScene
 from LesionSegmenterLib.scene_grid import array_of
 from LesionSegmenterLib.scene_io import BINARY
 from LesionSegmenterLib.scene_tags import colour, segment_id, terminology
-from LesionSegmenterLib.scene_view import DIMMED, SURFACE
+from LesionSegmenterLib.scene_view import DIMMED, SEE_THROUGH, SURFACE
 from scene_cases import SHAPE, affine, boxes, lesion_map, paint, paint_segment, shown
 from slicer_scene import Application
 
@@ -194,11 +194,40 @@ def test_surfaces_of_edited_lesions_go_and_the_others_stay(scene: LesionScene) -
 def test_the_neighbours_are_dimmed_and_undimmed(scene: LesionScene) -> None:
     display = scene.node.GetDisplayNode()
     scene.emphasise([2])
-    assert [display.GetSegmentOpacity2DFill(segment_id(i)) for i in (1, 2)] == [DIMMED, 1]
+    assert [display.GetSegmentOpacity2DFill(segment_id(i)) for i in (1, 2)] == [DIMMED, SEE_THROUGH]
+    assert [display.GetSegmentOpacity2DOutline(segment_id(i)) for i in (1, 2)] == [DIMMED, 1]
+    scene.emphasise([1, 3])
+    outlines = [display.GetSegmentOpacity2DOutline(segment_id(i)) for i in (1, 2, 3, 40000)]
+    assert outlines == [1, DIMMED, 1, DIMMED]
     make(scene, edits.split_k(scene.lesions, 40000, 2))
     assert display.GetSegmentOpacity2DFill("L40001") == DIMMED, "a new lesion is a neighbour too"
     scene.emphasise(None)
     assert {display.GetSegmentOpacity2DFill(segment_id(i)) for i in scene.lesions.records} == {1}
+
+
+def test_the_voxels_are_looked_through_only_where_someone_painted(
+    scene: LesionScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+    painted = scene._view.painted
+    monkeypatch.setattr(scene._view, "painted", lambda lesions: looked.append(1) or painted(lesions))
+    make(scene, edits.grow(scene.lesions, 3, 3.0))
+    assert scene.read_back() is None and looked == []
+    paint(scene.node, 1, scene.lesions.ids == 1)
+    assert scene.read_back() is None and looked == [1]
+
+
+def test_a_place_is_that_of_the_lesion_shown_there(scene: LesionScene) -> None:
+    lesions = scene.lesions
+    for lesion_id, record in lesions.records.items():
+        assert scene.lesion_at(record.centroid_ras_mm) == lesion_id
+    r, a, s = lesions.records[2].centroid_ras_mm
+    half_a_voxel = 0.49 * float(np.linalg.norm(lesions.affine[:3, 0]))
+    assert scene.lesion_at((r + half_a_voxel, a, s)) == 2
+    assert scene.lesion_at((r, a + 1000, s)) is None, "outside of the volume"
+    assert scene.lesion_at(tuple(lesions.affine[:3, 3])) is None, "outside of all lesions"
+    make(scene, edits.reject(lesions, [2]))
+    assert scene.lesion_at((r, a, s)) is None, "a rejected lesion is not shown"
 
 
 def test_nothing_painted_is_no_change(scene: LesionScene) -> None:
@@ -352,11 +381,21 @@ def test_very_many_lesions_are_a_label_volume_with_a_colour_table(crowd: LesionS
     assert colours.GetColor(2, rgba) and rgba[3] == pytest.approx(DIMMED, abs=0.01)
 
 
+def test_an_edit_elsewhere_does_not_hide_what_was_painted(crowd: LesionScene) -> None:
+    values = slicer.util.arrayFromVolume(crowd.node).T
+    values[tuple(np.argwhere(values == 0)[0])] = 1
+    slicer.util.arrayFromVolumeModified(crowd.node)
+    make(crowd, edits.relabel(crowd.lesions, [7], LesionType.STROKE))
+    change = crowd.read_back()
+    assert change is not None and set(change.records_before) == {1}
+
+
 def test_painting_on_a_label_volume_is_read_back(crowd: LesionScene) -> None:
     values = slicer.util.arrayFromVolume(crowd.node).T
     free = tuple(np.argwhere(values == 0)[0])
     owned = tuple(np.argwhere(values == 2)[0])
     values[free] = values[owned] = 1
+    slicer.util.arrayFromVolumeModified(crowd.node)
     change = crowd.read_back()
     assert change is not None
     make(crowd, change)

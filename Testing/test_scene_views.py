@@ -28,7 +28,7 @@ from LesionSegmenterLib.labels import LesionType
 from LesionSegmenterLib.lesions import Change
 from LesionSegmenterLib.scene import LesionScene
 from LesionSegmenterLib.scene_tags import colour
-from LesionSegmenterLib.scene_view import DIMMED
+from LesionSegmenterLib.scene_view import DIMMED, SEE_THROUGH
 from scene_cases import SHAPE, affine, boxes, lesion_map
 from slicer_scene import Application, SliceView
 
@@ -142,9 +142,29 @@ def test_neighbours_are_drawn_dimmer(case: Case) -> None:
     full = colour(case.scene.lesions.records[40000], "type")
     for found in case.drawn(40000):
         assert found == pytest.approx(np.array(full) * DIMMED, abs=2 * ONE_STEP)
-    expected = colour(case.scene.lesions.records[1], "type")
+    expected = np.array(colour(case.scene.lesions.records[1], "type")) * SEE_THROUGH
     for found in case.drawn(1):
-        assert found == pytest.approx(np.array(expected), abs=ONE_STEP)
+        assert found == pytest.approx(expected, abs=2 * ONE_STEP)
+
+
+def test_the_flair_is_seen_through_lesions_and_the_emphasised_one_is_outlined(tmp_path: Path) -> None:
+    application = Application(tmp_path)
+    white = np.zeros(SHAPE, np.int16)
+    white[boxes() > 0] = 1000
+    flair = application.add_volume(white, affine())
+    flair.GetDisplayNode().SetAutoWindowLevel(False)
+    flair.GetDisplayNode().SetWindowLevelMinMax(0, 1000)
+    scene = LesionScene.show(lesion_map(boxes(), affine()), flair)
+    view = SliceView(application, flair, "Axial")
+    scene.jump_to(40000)
+    r, a, s = scene.lesions.records[40000].centroid_ras_mm
+    own = np.array(colour(scene.lesions.records[40000], "type"))
+    for ids, share in ((None, 0.5), ([40000], 0.5 * SEE_THROUGH), ([1], 0.5 * DIMMED)):
+        scene.emphasise(ids)
+        assert view.colour_at((r, a, s)) == pytest.approx(share * own + (1 - share), abs=2 * ONE_STEP)
+    scene.emphasise([40000])
+    edge = max((view.colour_at((r, a + mm, s)) for mm in np.arange(3, 5, 0.1)), key=lambda c: -c[2])
+    assert edge == pytest.approx(own, abs=2 * ONE_STEP)
 
 
 def test_jumping_shows_the_lesion_in_the_middle_of_every_view(case: Case) -> None:

@@ -17,7 +17,7 @@ from LesionSegmenterLib.synthesis import scan as scans
 from LesionSegmenterLib.synthesis.anatomy import Anatomy, load_anatomy, procedural_anatomy
 from LesionSegmenterLib.synthesis.head import HEAD_MARGIN, add_noise, deform, synthetic_head
 from LesionSegmenterLib.synthesis.painting import paint, soft_mask
-from LesionSegmenterLib.synthesis.scan import SyntheticScan, synthetic_scan
+from LesionSegmenterLib.synthesis.scan import Acquisition, SyntheticScan, synthetic_scan
 from LesionSegmenterLib.synthesis.shapes import ovoid
 
 NORMAL, FLUID = 100.0, 18.0
@@ -271,15 +271,35 @@ def test_lesions_are_brighter_than_the_tissue_around_them(made):
     assert np.mean(list(clear.values())) > 0.9
 
 
+def scanned(flair: np.ndarray, truth: np.ndarray, anatomy: Anatomy, how: Acquisition) -> SyntheticScan:
+    """A head with a lesion of id 7 as a scanner takes it."""
+    types = {7: LesionType.MS}
+    return scans._scanned(flair, truth, types, anatomy.affine, how, np.random.default_rng(0))
+
+
 @pytest.mark.parametrize("slice_mm", [1, 2, 3, 4])
 def test_slices_keep_image_and_truth_in_their_place_in_the_world(coarse, slice_mm):
     flair, truth = np.zeros((20, 20, 36), np.float32), np.zeros((20, 20, 36), np.int32)
     block = (slice(5, 12), slice(8, 11), slice(12, 24))
     flair[block], truth[block] = 1000, 7
-    scan = scans._in_slices(flair, truth, {7: LesionType.MS}, coarse, slice_mm, np.random.default_rng(0))
+    scan = scanned(flair, truth, coarse, Acquisition(slice_mm))
     expected = coarse.affine[:3, 3] + (8, 9, 17.5)
     assert scan.affine[2, 2] == slice_mm
     for weights in (np.where(scan.flair > 400, scan.flair, 0), scan.instances):
         centre = np.array(ndimage.center_of_mass(weights))
         np.testing.assert_allclose(scan.affine[:3, :3] @ centre + scan.affine[:3, 3], expected, atol=0.05)
     assert set(np.unique(scan.instances)) == {0, 1} and scan.types == {1: LesionType.MS}
+
+
+@pytest.mark.parametrize("in_plane_mm", [0.45, 0.7, 1.1])
+def test_pixels_of_another_size_keep_image_and_truth_in_their_place(coarse, in_plane_mm):
+    flair, truth = np.zeros((40, 44, 12), np.float32), np.zeros((40, 44, 12), np.int32)
+    block = (slice(10, 22), slice(16, 26), slice(3, 9))
+    flair[block], truth[block] = 1000, 7
+    scan = scanned(flair, truth, coarse, Acquisition(3, in_plane_mm))
+    expected = coarse.affine[:3, 3] + (15.5, 20.5, 5.5)
+    assert scan.affine[0, 0] == pytest.approx(in_plane_mm, rel=0.02)
+    for weights in (np.where(scan.flair > 800, scan.flair, 0), scan.instances):
+        centre = np.array(ndimage.center_of_mass(weights))
+        found = scan.affine[:3, :3] @ centre + scan.affine[:3, 3]
+        np.testing.assert_allclose(found, expected, atol=in_plane_mm / 2)

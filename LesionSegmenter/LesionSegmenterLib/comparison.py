@@ -73,6 +73,13 @@ class Comparison:
         return [pair for pair in self.pairs if pair.a.type != pair.b.type]
 
     @property
+    def disputed(self) -> set[int]:
+        """Ids of A's lesions that B does not have, or has with another type."""
+        return {each.lesion.lesion_id for each in self.only_a} | {
+            pair.a.lesion_id for pair in self.type_disagreements
+        }
+
+    @property
     def lesion_dice(self) -> float | None:
         """Mean Dice of the lesions that both have; None if there is none."""
         return float(np.mean([pair.dice for pair in self.pairs])) if self.pairs else None

@@ -196,10 +196,16 @@ def _check(case: CaseData) -> None:
         raise ValueError(f"lesion ids without a record: {sorted(unknown)}, or an id with two")
 
 
+def kept_flair_name(flair: Path, keep: str, subject: str) -> str:
+    """What a FLAIR is called in a case that it is copied or linked into: a copy is packed, a link is not."""
+    plain = flair.name.lower().endswith(".nii")
+    return f"sub-{subject}_FLAIR.nii" + ("" if plain and keep == "link" else ".gz")
+
+
 def _keep_flair(flair: Path, keep: str, anat: Path, scratch: Path, subject: str) -> str:
     """Copy or link the FLAIR into the scratch folder, unless it is the case's own; returns its file name."""
     plain = flair.name.lower().endswith(".nii")
-    name = f"sub-{subject}_FLAIR.nii" + ("" if plain and keep == "link" else ".gz")
+    name = kept_flair_name(flair, keep, subject)
     target = scratch / name
     if (anat / name).exists():
         if (anat / name).samefile(flair):

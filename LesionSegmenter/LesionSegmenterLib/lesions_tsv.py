@@ -37,13 +37,20 @@ def write_lesions_tsv(
 
     ``positions``, lesion id -> class, are a last column ``position``. Notes are not in the table.
     """
+    Path(path).write_text(lesions_text(records, positions), encoding="utf-8", newline="\n")
+
+
+def lesions_text(
+    records: Iterable[LesionRecord], positions: Mapping[int, str] | None = None, separator: str = "\t"
+) -> str:
+    """The table that `write_lesions_tsv` writes, with another separator between columns if asked."""
     table = io.StringIO()
-    rows = csv.writer(table, delimiter="\t", lineterminator="\n")
+    rows = csv.writer(table, delimiter=separator, lineterminator="\n")
     rows.writerow(COLUMNS if positions is None else [*COLUMNS, "position"])
     for record in records:
         last = [] if positions is None else [positions[record.lesion_id]]
         rows.writerow([*_row(record), *last])
-    Path(path).write_text(table.getvalue(), encoding="utf-8", newline="\n")
+    return table.getvalue()
 
 
 def _row(record: LesionRecord) -> list[str]:

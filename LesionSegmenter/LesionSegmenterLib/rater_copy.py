@@ -20,6 +20,9 @@ from .lesions import LesionMap
 from .measure import scan_type
 from .review import ReviewSession
 
+KeepFlair = Literal["path", "copy", "link"]
+"""Whether the FLAIR's path is recorded alone, or the FLAIR is also copied or linked into the case."""
+
 
 def rater_folder(out: str | Path, rater: str) -> Path:
     """Where a rater's cases stand: ``rater-NAME`` in ``out``, NAME being its letters and digits.
@@ -53,7 +56,7 @@ def write_review(
     flair: str | Path,
     origin: Mapping[str, Any] | None = None,
     qc_png: bytes | None = None,
-    keep_flair: Literal["path", "copy", "link"] = "path",
+    keep_flair: KeepFlair = "path",
 ) -> dict[str, Path]:
     """Write a case under review to the folder of its rater, whose earlier copy of it is replaced.
 

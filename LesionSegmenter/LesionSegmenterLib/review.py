@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from . import actions
 from .actions import Action, Kind, Progress
 from .atomic import writing_error
@@ -39,12 +41,14 @@ class ReviewSession:
     journal : where they are recorded; its ``path`` and ``end`` say where a saved scene stood, its ``torn``
         that the last action before a crash was cut off and is lost.
     actions : all of the case's, the earliest first, earlier sessions' and other raters' included.
+    last_edit : where in the journal the last edit, undo or redo begins (bytes); 0 where there is none.
     """
 
     def __init__(self, lesions: LesionMap, journal: Journal, recorded: list[_Recorded], rater: str):
         """Bring the lesions to the state that a journal's records lead to; `open` is the way in."""
         self.lesions, self.journal, self.rater = lesions, journal, rater
         self.actions: list[Action] = []
+        self.last_edit = 0
         self._done: list[_Recorded] = []
         self._undone: list[_Recorded] = []
         self._unsaved = 0  # edits since the state was last stored as a whole
@@ -69,8 +73,7 @@ class ReviewSession:
         InputError : if no rater is named, the folder cannot be written to, or its journal is of another case,
             damaged before its last record, or of another schema version.
         """
-        if not rater.strip():
-            raise InputError("no rater is named", todo="State who reviews the case")
+        _check_rater(rater)
         path = journal_path(folder, subject)
         state = CaseState.of(lesions)
         resumed = path.exists()
@@ -81,11 +84,7 @@ class ReviewSession:
                 raise writing_error(path.parent, error) from error
             begin = Action("begin", "Begin the review", "", rater.strip(), _now(), 0.0, state=state)
             Journal.begin(path, begin.to_json(), snapshot(lesions).to_bytes())
-        journal, entries = Journal.open(path)
-        try:
-            recorded = [(Action.from_json(entry.content), entry) for entry in entries]
-        except ValueError as error:
-            raise InputError(f"this journal holds an action that is unknown here ({error})", path) from error
+        journal, recorded = _read(path)
         if not any(action.state and state.same_as(action.state) for action, _ in recorded):
             raise InputError(
                 "this journal is of another case, or this case was segmented anew since",
@@ -93,9 +92,36 @@ class ReviewSession:
                 "Open the case that it belongs to, or move it away to begin a new review",
             )
         session = cls(lesions, journal, recorded, rater.strip())
-        if resumed:  # this also tells at once whether the journal can be written to
-            session._record(session._action("resume", "Resume the review", ""))
+        if resumed:
+            session._resume()
         return session
+
+    @classmethod
+    def resume(cls, path: Path, rater: str) -> ReviewSession:
+        """Resume a review from its journal alone: its lesions have no probability map.
+
+        Raises InputError as `open`.
+        """
+        _check_rater(rater)
+        session = cls.read(path)
+        session.rater = rater.strip()
+        session._resume()
+        return session
+
+    @classmethod
+    def read(cls, path: Path) -> ReviewSession:
+        """The review that a journal holds, to look at: nothing is written, and no rater goes on with it.
+
+        Its lesions are the case as the last action left it, without a probability map.
+
+        Raises InputError as `open` does for a journal.
+        """
+        journal, recorded = _read(path)
+        first, state = next((entry, action.state) for action, entry in recorded if action.state)
+        shape = Change.from_bytes(journal.payload(first)).shape
+        # Not from_arrays, which would go through every voxel of an empty volume.
+        lesions = LesionMap(np.zeros(shape[::-1], np.int32).T, np.array(state.affine), {}, 1)
+        return cls(lesions, journal, recorded, "")
 
     def do(self, name: str, change: Change, tool: str = "") -> None:
         """Make an edit and record it; what was undone before can no longer be redone.
@@ -173,6 +199,10 @@ class ReviewSession:
             "history": [action.to_json() for action in self.audit()],
         }
 
+    def _resume(self) -> None:
+        """Record who goes on, which tells at once whether the journal can be written to."""
+        self._record(self._action("resume", "Resume the review", ""))
+
     def _step(self, kind: Kind, action: Action, entry: Entry) -> Change:
         change = self._stored(entry)
         self._move(kind, action.name, action.tool, change)
@@ -227,6 +257,7 @@ class ReviewSession:
             self._unsaved = 0
         if action.kind not in _EDITING:
             return
+        self.last_edit = entry.start
         self._unsaved += 1
         if action.kind == "do":
             self._done.append((action, entry))
@@ -245,6 +276,20 @@ class ReviewSession:
             if place > start and action.kind in _EDITING:
                 _, moved = (self._undone if action.kind == "undo" else self._done)[-1]
                 self._change_lesions(action.kind, self._stored(moved))
+
+
+def _check_rater(rater: str) -> None:
+    if not rater.strip():
+        raise InputError("no rater is named", todo="State who reviews the case")
+
+
+def _read(path: Path) -> tuple[Journal, list[_Recorded]]:
+    """A journal and its actions; InputError as `ReviewSession.open`."""
+    journal, entries = Journal.open(path)
+    try:
+        return journal, [(Action.from_json(entry.content), entry) for entry in entries]
+    except ValueError as error:
+        raise InputError(f"this journal holds an action that is unknown here ({error})", path) from error
 
 
 def journal_path(folder: str | Path, subject: str) -> Path:

@@ -78,6 +78,10 @@ class LesionScene:
                     return scene, opened.warnings
         return None
 
+    def showing(self, lesions: LesionMap) -> LesionScene:
+        """The same node as the view of another map of the case; what it shows otherwise counts as painted."""
+        return LesionScene(lesions, self.flair, _VIEWS[self.node.GetClassName()](self.node))
+
     @property
     def node(self) -> Any:
         """The node that shows the lesions."""
@@ -119,6 +123,8 @@ class LesionScene:
         Afterwards the node has one layer again and shows the lesions as the change will leave them, so that
         nothing painted is lost should it not be made: this then gives it once more.
         """
+        if self._view.is_untouched(self.lesions):
+            return None
         layers, types = self._view.painted(self.lesions)
         voxels, labels = _owners(self.lesions, layers)
         added = sorted(set(np.unique(labels).tolist()) - {0} - self.lesions.records.keys())
@@ -134,8 +140,15 @@ class LesionScene:
         return change
 
     def emphasise(self, ids: Iterable[int] | None) -> None:
-        """Dim every lesion but these; None to dim none."""
+        """Outline these lesions and dim every other; None for neither."""
         self._view.emphasise(self.lesions, None if ids is None else set(ids))
+
+    def hide(self) -> None:
+        """Take the lesions out of all views; their node stays in the scene."""
+        self.node.GetDisplayNode().SetVisibility(False)
+        for layers in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+            if layers.GetLabelVolumeID() == self.node.GetID():
+                layers.SetLabelVolumeID(None)
 
     def jump_to(self, lesion_id: int) -> None:
         """Move every slice view to a lesion and centre it there.
@@ -149,6 +162,15 @@ class LesionScene:
         place = self._place(lesion_id)
         for view in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
             view.JumpSliceByCentering(*place)
+
+    def lesion_at(self, place: tuple[float, float, float]) -> int | None:
+        """The lesion that is shown at a place, RAS mm; None outside of all and of the volume."""
+        index = np.rint(np.linalg.inv(self.lesions.affine) @ [*place, 1])[:3].astype(int)
+        if (index < 0).any() or (index >= self.lesions.shape).any():
+            return None
+        lesion_id = int(self.lesions.ids[tuple(index)])
+        is_shown = lesion_id > 0 and self.lesions.records[lesion_id].status != "rejected"
+        return lesion_id if is_shown else None
 
     @property
     def journal(self) -> tuple[Path, int] | None:

@@ -49,14 +49,15 @@ def write_segmentation(node: Any, path: Path) -> None:
 class SceneWriter:
     """Writes the case folder's volumes from arrays on the grid of a FLAIR's node (`export.VolumeWriter`).
 
-    flair : volume node, loaded from the NIfTI file that the case is of.
+    flair : volume node of the FLAIR.
+    path : the NIfTI file that the case is of; None for that which the node was loaded from.
 
     Raises InputError for a FLAIR that is no NIfTI file, whose file is gone or altered, or that was moved or
     cropped in Slicer: what is exported would not fit its file.
     """
 
-    def __init__(self, flair: Any) -> None:
-        self.path = flair_file(flair)
+    def __init__(self, flair: Any, path: Path | None = None) -> None:
+        self.path = path or flair_file(flair)
         self._header = read_header(self.path)
         grid = flair_grid(flair)
         to_node = np.linalg.inv(grid.affine) @ affine_of_header(self._header)

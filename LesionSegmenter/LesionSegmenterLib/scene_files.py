@@ -68,7 +68,7 @@ def read_volume(path: Path, what: str) -> tuple[Any, Any]:
     storage.SetFileName(str(path))
     storage.SetSingleFile(True)
     if not storage.ReadData(node) or node.GetImageData() is None:
-        if _is_sheared(path):
+        if is_sheared(path):
             raise InputError(f"the axes of the {what} are sheared", path, "Resample it to right angles")
         raise InputError(f"Slicer cannot read this {what}", path, "Convert it to a 3D NIfTI of grey values")
     if node.GetImageData().GetNumberOfScalarComponents() != 1:
@@ -76,7 +76,7 @@ def read_volume(path: Path, what: str) -> tuple[Any, Any]:
     return node, storage
 
 
-def _is_sheared(path: Path) -> bool:
+def is_sheared(path: Path) -> bool:
     """Whether a file's axes are not at right angles, which Slicer refuses; False for what is no NIfTI-1."""
     with suppress(InputError):
         axes = affine_of_header(read_header(path))[:3, :3]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import colorsys
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any, Literal
 from urllib.parse import quote, unquote
@@ -38,6 +39,12 @@ _BRAIN = "SCT^12738006^Brain"
 def segment_id(lesion_id: int) -> str:
     """The segment of a lesion: ``L0001``, with more digits from 10000 on."""
     return f"L{lesion_id:04d}"
+
+
+def names_of(ids: Iterable[int]) -> str:
+    """Lesions as the name of an edit lists them: ``L0001, L0002, L0003 and 4 more``."""
+    names = [segment_id(lesion_id) for lesion_id in ids]
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
 
 
 def lesion_id_of(segment: str) -> int | None:

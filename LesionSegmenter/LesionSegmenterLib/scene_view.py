@@ -32,9 +32,12 @@ from .scene_tags import (
     tags,
     terminology,
 )
+from .scene_watch import PaintWatch
 
 SURFACE = "Closed surface"
-DIMMED = 0.15  # of a lesion's full opacity
+DIMMED = 0.25  # of a lesion's full opacity, while others are emphasised
+SEE_THROUGH = 0.4  # of its fill's, while it is emphasised: the outline stands out and the FLAIR is seen
+_OUTLINE, _EMPHASISED_OUTLINE = 1, 3  # pixels
 _MOST_COLOURS, _SPARE_COLOURS = 1_000_000, 256  # of a colour table; spare ones for splits
 
 
@@ -52,7 +55,10 @@ class View(Protocol):
         """Bring some lesions and the voxels of an (i, j, k) index up to date, in one batch."""
 
     def emphasise(self, lesions: LesionMap, ids: set[int] | None) -> None:
-        """Dim all lesions but these; None for none dimmed."""
+        """Outline these lesions and dim all others; None for neither."""
+
+    def is_untouched(self, lesions: LesionMap) -> bool:
+        """Whether the node shows the lesions and nobody has painted; False also where that is not known."""
 
     def painted(self, lesions: LesionMap) -> tuple[list[Labelled], dict[int, LesionType]]:
         """What the node shows by now, on the lesions' grid, a label being a lesion's id.
@@ -66,6 +72,7 @@ class SegmentationView:
 
     def __init__(self, node: Any) -> None:
         self.node = node
+        self._watch = PaintWatch()
         self._emphasised: set[int] | None = None
         _empty_before_removal(node)
 
@@ -91,6 +98,7 @@ class SegmentationView:
                     self._remove(name)
             for record in records.values():  # segments stay: one of them is selected in the Segment Editor
                 self._show_record(record, image, colouring)
+        self._watch.showed(image, pending is not None)
         self._show_opacities(lesions, lesions.records)
 
     def show(
@@ -101,6 +109,7 @@ class SegmentationView:
         if image is None:  # the Segment Editor has split or cropped it
             self.show_all(lesions, colouring)
             return
+        is_ours = self._watch.saw(image)
         with _batch(self.node):
             array_of(image)[index] = lesions.ids[index]
             # Not image.Modified(): the segmentation observes that and drops the surfaces of all its segments.
@@ -110,11 +119,21 @@ class SegmentationView:
                     self._show_record(lesions.records[lesion_id], image, colouring)
                 else:
                     self._remove(segment_id(lesion_id))
+        if is_ours:
+            self._watch.showed(image)
         self._show_opacities(lesions, ids)
 
     def emphasise(self, lesions: LesionMap, ids: set[int] | None) -> None:
-        self._emphasised = ids
-        self._show_opacities(lesions, lesions.records)
+        before, self._emphasised = self._emphasised, ids
+        if before is None or ids is None:
+            self._show_opacities(lesions, lesions.records)
+        else:
+            self._show_opacities(lesions, before ^ ids)
+
+    def is_untouched(self, lesions: LesionMap) -> bool:
+        image = self._shared_labelmap(lesions)
+        shown = {lesion_id_of(name) for name in self._segments.GetSegmentIDs()}
+        return image is not None and self._watch.is_settled(image) and shown == lesions.records.keys()
 
     def painted(self, lesions: LesionMap) -> tuple[list[Labelled], dict[int, LesionType]]:
         numbers: dict[str, int] = {}
@@ -170,15 +189,17 @@ class SegmentationView:
             self._segments.RemoveSegment(name)
 
     def _show_opacities(self, lesions: LesionMap, ids: Iterable[int]) -> None:
-        """Hide what is rejected and dim what is not emphasised."""
+        """Hide what is rejected, outline what is emphasised and dim what is not."""
         display = self.node.GetDisplayNode()
         with _batch(display):
+            display.SetSliceIntersectionThickness(_EMPHASISED_OUTLINE if self._emphasised else _OUTLINE)
             for lesion_id in ids:
                 if lesion_id in lesions.records:
                     name = segment_id(lesion_id)
                     opacity = _opacity(lesion_id, self._emphasised)
+                    is_full = opacity == 1 and self._emphasised is not None
                     display.SetSegmentVisibility(name, lesions.records[lesion_id].status != "rejected")
-                    display.SetSegmentOpacity2DFill(name, opacity)
+                    display.SetSegmentOpacity2DFill(name, SEE_THROUGH if is_full else opacity)
                     display.SetSegmentOpacity2DOutline(name, opacity)
                     display.SetSegmentOpacity3D(name, opacity)
 
@@ -188,6 +209,7 @@ class LabelmapView:
 
     def __init__(self, node: Any) -> None:
         self.node = node
+        self._watch = PaintWatch()
         self._emphasised: set[int] | None = None
 
     @classmethod
@@ -211,16 +233,20 @@ class LabelmapView:
         with _batch(self.node):
             self.node.SetIJKToRASMatrix(_to_matrix(lesions.affine))
             self.node.SetAndObserveImageData(image)
+        self._watch.showed(image, pending is not None)
         self._show_records(_records(lesions, pending), None, colouring)
 
     def show(
         self, lesions: LesionMap, ids: Iterable[int], index: tuple[Any, ...], colouring: Colouring
     ) -> None:
         image = self.node.GetImageData()
+        is_ours = self._watch.saw(image)
         if index[0].size:
             array_of(image)[index] = lesions.ids[index]
             image.GetPointData().GetScalars().Modified()
             image.Modified()
+        if is_ours:
+            self._watch.showed(image)
         self._show_records(lesions.records, ids, colouring)
 
     def emphasise(self, lesions: LesionMap, ids: set[int] | None) -> None:
@@ -229,6 +255,9 @@ class LabelmapView:
         with _batch(colours):
             for lesion_id, record in lesions.records.items():
                 colours.SetOpacity(lesion_id, self._alpha(record))
+
+    def is_untouched(self, lesions: LesionMap) -> bool:
+        return self._watch.is_settled(self.node.GetImageData())
 
     def painted(self, lesions: LesionMap) -> tuple[list[Labelled], dict[int, LesionType]]:
         grid = Grid(lesions.shape, lesions.affine)

@@ -13,7 +13,8 @@ from typing import Any, Literal
 def parse(value: Any, expected: Any, key: str = "") -> Any:
     """A decoded JSON value as `expected`: a dataclass, or a type that one of its fields states.
 
-    Known are dataclasses, X | None, Literal, list[X], tuple[X, Y], dict[str | int, X], str, int, float, Any.
+    Known are dataclasses, X | None, Literal, list[X], tuple[X, Y], dict[str | int, X], str, int, float, bool
+    and Any.
     ValueError, naming the key (below `key`) and for an unknown one the nearest known, where it does not fit.
     """
     origin, arguments = typing.get_origin(expected), typing.get_args(expected)
@@ -39,7 +40,9 @@ def parse(value: Any, expected: Any, key: str = "") -> Any:
             arguments[0](name): parse(item, arguments[1], f"{key}.{name}") for name, item in value.items()
         }
     accepted = (int, float) if expected is float else origin or expected
-    if expected is not Any and (not isinstance(value, accepted) or isinstance(value, bool)):
+    if expected is not Any and (
+        not isinstance(value, accepted) or (isinstance(value, bool) and expected is not bool)
+    ):
         raise ValueError(
             f"{key} is {json.dumps(value, default=str):.60}: expected {_TYPE_NAMES[origin or expected]}"
         )
@@ -50,6 +53,7 @@ _TYPE_NAMES = {
     str: "text",
     int: "a whole number",
     float: "a number",
+    bool: "true or false",
     list: "a list",
     tuple: "a pair",
     dict: "an object",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,9 +15,6 @@ from .segment import add_engine_options, segment_options
 
 if TYPE_CHECKING:
     from ..segment import SegmentResult
-
-_BIDS = ("sub-*/anat/*_FLAIR.nii*", "sub-*/ses-*/anat/*_FLAIR.nii*")
-_ENDINGS = (".nii", ".nii.gz")
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -56,6 +51,7 @@ class _CaseReporter:
 
 def run(options: argparse.Namespace) -> None:
     from ..export import complete_subjects
+    from ..flairs import find_flairs
 
     flairs = find_flairs(options.input)
     done = set(complete_subjects(options.out)) if options.resume else set()
@@ -128,43 +124,3 @@ def _raise_failures(failed: dict[str, LesionSegmenterError], count: int) -> None
     raise kind(
         f"{len(failed)} of {count} cases failed: {names}", todo="Mend them and run again with --resume"
     )
-
-
-def find_flairs(folder: Path) -> dict[str, Path]:
-    """The FLAIRs of a BIDS data set, or all NIfTI files of a plain folder, by subject, sorted by path.
-
-    The subject is that of the file's name: BIDS subject and session together (``sub-01_ses-02`` is
-    ``01ses02``), else the name's letters and digits. InputError where there are none, or where two files
-    give one subject.
-    """
-    if not folder.is_dir():
-        raise InputError("there is no such folder of FLAIRs", folder, "For a single image use segment")
-    paths = _images(path for pattern in _BIDS for path in folder.glob(pattern)) or _images(folder.iterdir())
-    if not paths:
-        raise InputError(
-            "no FLAIR here: neither NIfTI files nor sub-*/anat/*_FLAIR.nii.gz", folder, "Check the path"
-        )
-    flairs: dict[str, Path] = {}
-    for path in paths:
-        subject = _subject(path)
-        if subject in flairs:
-            raise InputError(
-                f"{flairs[subject].name} and {path.name} would both be subject {subject}",
-                folder,
-                "Rename one, or move what is not a FLAIR elsewhere",
-            )
-        flairs[subject] = path
-    return flairs
-
-
-def _images(paths: Iterable[Path]) -> Sequence[Path]:
-    return sorted(
-        path for path in paths if path.name.lower().endswith(_ENDINGS) and not path.name.startswith(".")
-    )
-
-
-def _subject(path: Path) -> str:
-    from ..export import subject_id
-
-    session = re.match(r"(sub-[A-Za-z0-9]+)_ses-([A-Za-z0-9]+)", path.name)
-    return subject_id(session[1]) + f"ses{session[2]}" if session else subject_id(path.name)

@@ -24,7 +24,8 @@ class Preprocessing:
 
     context_slices : neighbours on each side that a 2D network sees as further channels.
     planes : whether a 2D network reads isotropic volumes slice by slice or in all three planes, averaged.
-    patch : voxels of 1 mm of a 3D network's window, None for the whole volume at once.
+    patch : voxels of 1 mm of a 3D network's window, None for the whole volume at once; or the least sides of
+        a slice, padded with air, for a 2D network whose instance norms have seen that much.
     """
 
     normalisation: Literal["deep-median-mad"]

@@ -130,7 +130,9 @@ class _Plane:
         self.neighbours = context_indices(
             len(slices), spacing_mm, context_slices=model.preprocessing.context_slices
         )
-        self.padded = _padded_shape(slices.shape[2:], model.divisor)
+        patch = model.preprocessing.patch if _normalises_by_instance(model.network) else None
+        sides = [max(n, p) for n, p in zip(slices.shape[2:], patch or (1, 1), strict=True)]
+        self.padded = _padded_shape(tuple(sides), model.divisor)
         self.occupied = np.flatnonzero(slices.max(axis=(1, 2, 3)) > _EMPTY_BELOW)
 
     def inputs(self, numbers: slice) -> np.ndarray:

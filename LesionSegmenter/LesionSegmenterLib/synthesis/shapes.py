@@ -75,6 +75,45 @@ def lacune(anatomy: Anatomy, rng: np.random.Generator, side: int) -> np.ndarray:
     return ovoid(deep.shape, centre, np.array([0.0, 1.0, 0.5]), rng.uniform(5.5, 7.5), rng.uniform(4, 5))
 
 
+def infratentorial(anatomy: Anatomy, rng: np.random.Generator, count: int) -> list[np.ndarray]:
+    """Ovoids in the brain stem and the cerebellar white matter, where MS lesions sit and WMH seldom do."""
+    _, front, up = _world(anatomy)
+    tissue = (anatomy.white > 0.6) & (anatomy.fluid < 0.2)
+    places = np.argwhere(tissue & (up < -18) & (up > -50) & (front < -10) & (front > -70))
+    return [
+        ovoid(tissue.shape, places[p], rng.standard_normal(3), rng.uniform(3, 6), rng.uniform(2.2, 3.5))
+        for p in _spread(places, rng, count, 12)
+    ]
+
+
+def striatocapsular(anatomy: Anatomy, rng: np.random.Generator, side: int) -> np.ndarray:
+    """An infarct of the lenticulostriate territory: long from front to back, ragged, beside the ventricle."""
+    centre = np.array([rng.uniform(22, 28) * side, rng.uniform(-12, 6), rng.uniform(6, 16)])
+    voxel = centre - anatomy.affine[:3, 3]
+    direction = np.array([-0.25 * side, 1.0, rng.uniform(-0.2, 0.3)])
+    shape = anatomy.brain.shape
+    ball = ovoid(shape, voxel, direction, rng.uniform(14, 22), rng.uniform(7, 10))
+    tissue = (anatomy.brain > 0.5) & (anatomy.fluid < 0.3) & ~anatomy.ventricles
+    return np.where(tissue, ball + 0.12 * smooth_noise(shape, 24, rng), FAR)
+
+
+def beside(level: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """An ovoid against another lesion, given by its level: confluent with it, yet a lesion of its own."""
+    centre = np.argwhere(level < 1).mean(0)
+    place = centre + np.array([0.0, rng.choice((-1, 1)) * 6.0, rng.uniform(-2, 2)])
+    return ovoid(level.shape, place, np.array([1.0, 0.2, 0.3]), 5.5, 3.5)
+
+
+def numbered(levels: list[np.ndarray]) -> np.ndarray:
+    """Ids from 1 of lesions given by their levels; a voxel of two goes to the one it lies deeper in."""
+    deepest = np.ones_like(levels[0])
+    ids = np.zeros(deepest.shape, np.int32)
+    for number, level in enumerate(levels, start=1):
+        ids[level < deepest] = number
+        np.minimum(deepest, level, out=deepest)
+    return ids
+
+
 def _world(anatomy: Anatomy) -> list[np.ndarray]:
     """R, A and S in mm of every voxel, each broadcastable to the grid."""
     return [

@@ -1,0 +1,37 @@
+"""Nodes of the scene: the journal that one of them names, and taking them away whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import slicer
+import slicer.util
+
+from .scene_tags import JOURNAL, NEXT_ID
+
+
+def journal_of_scene() -> Path | None:
+    """The journal of the case that `LesionScene.restore` would find in the scene; None without one."""
+    for kind in ("vtkMRMLSegmentationNode", "vtkMRMLLabelMapVolumeNode"):
+        for node in slicer.util.getNodesByClass(kind):
+            if node.GetAttribute(NEXT_ID):
+                path = node.GetAttribute(JOURNAL)
+                return Path(path) if path else None
+    return None
+
+
+def remove_node(node: Any) -> None:
+    """Take a displayable node, if it is in the scene, out of it with its display and storage nodes."""
+    scene = node.GetScene()
+    if scene is None:
+        return
+    displays = [node.GetNthDisplayNode(n) for n in range(node.GetNumberOfDisplayNodes())]
+    parts = [part for part in (*displays, node.GetStorageNode()) if part is not None]
+    for each in (node, *parts):
+        scene.RemoveNode(each)
+
+
+def is_on_disk(volume: Any) -> bool:
+    """Whether a volume's file holds all of it: it was loaded or saved, and not altered since."""
+    return volume.GetStorageNode() is not None and not volume.GetModifiedSinceRead()
