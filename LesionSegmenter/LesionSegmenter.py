@@ -24,7 +24,7 @@ class LesionSegmenter(ScriptedLoadableModule):
         super().__init__(parent)
         parent.title = _("Lesion Segmenter")
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
-        parent.dependencies = []
+        parent.dependencies = ["Markups", "Segmentations"]
         parent.contributors = ["LesionSegmenter contributors"]
         parent.helpText = _(
             "Finds white matter hyperintensities, stroke lesions and multiple sclerosis lesions in FLAIR MRI "

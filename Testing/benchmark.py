@@ -38,7 +38,8 @@ def _in_slicer() -> list[ModuleType]:
     """The sections that need Slicer's MRML libraries, where they are installed."""
     if importlib.util.find_spec("slicer") is None:
         return []
-    return [importlib.import_module(f"benchmarks.{name}") for name in ("scene", "segment_statistics", "panel")]
+    names = ("scene", "segment_statistics", "panel")
+    return [importlib.import_module(f"benchmarks.{name}") for name in names]
 
 
 def _head(repetitions: int) -> str:

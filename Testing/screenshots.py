@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -183,19 +183,21 @@ class Photographer:
         """Let texts that name the folder of this run show a home folder instead."""
         from PySide6 import QtWidgets
 
-        restore: list[Callable[[], None]] = []
-        window = self.app.window._cpp
+        changed: list[tuple[Any, str]] = []
         for kind in (QtWidgets.QLineEdit, QtWidgets.QLabel):
-            for widget in window.findChildren(kind):
-                shown = widget.text()
-                if str(self.folder) in shown:
-                    was_blocked = widget.blockSignals(True)
-                    widget.setText(shown.replace(str(self.folder), "/home/ada/study"))
-                    restore.append(lambda w=widget, t=shown: w.setText(t))
-                    restore.append(lambda w=widget, b=was_blocked: w.blockSignals(b))
+            for widget in self.app.window._cpp.findChildren(kind):
+                if str(self.folder) in widget.text():
+                    changed.append((widget, widget.text()))
+                    _set_quietly(widget, widget.text().replace(str(self.folder), "/home/ada/study"))
         yield
-        for undo in restore:
-            undo()
+        for widget, text in changed:
+            _set_quietly(widget, text)
+
+
+def _set_quietly(widget: Any, text: str) -> None:
+    was_blocked = widget.blockSignals(True)
+    widget.setText(text)
+    widget.blockSignals(was_blocked)
 
 
 def main() -> int:

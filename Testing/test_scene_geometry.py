@@ -146,7 +146,8 @@ def test_the_export_does_as_the_engines_whatever_the_header(tmp_path: Path, dtyp
         image = nib.Nifti1Image(image.get_fdata(), None, image.header.as_byteswapped(">"))
     image.set_sform(AFFINES["oblique LAS"], code=2 if form == "sform" else 0)
     image.set_qform(AFFINES["oblique LAS"], code=1)
-    image.header["descrip"] = b"a name"
+    image.header["descrip"] = image.header["db_name"] = b"a name"
+    image.header.set_xyzt_units("mm", "sec")
     nib.save(image, tmp_path / "flair.nii")
     flair = load_flair(tmp_path / "flair.nii")
     ids = np.asfortranarray(ids_of_file()[:, :, ::-1])  # of the node, which is flipped
@@ -157,7 +158,9 @@ def test_the_export_does_as_the_engines_whatever_the_header(tmp_path: Path, dtyp
     ours, engines = (nib.load(tmp_path / name) for name in ("ours.nii.gz", "engine.nii.gz"))
     assert np.array_equal(ours.dataobj, engines.dataobj)
     assert np.array_equal(ours.affine, engines.affine)
-    assert not ours.header["descrip"].item()
+    assert not ours.header["descrip"].item() and not ours.header["db_name"].item()
+    for field in ("xyzt_units", "pixdim", "dim_info", "slice_code", "slice_duration", "toffset", "extents"):
+        assert np.array_equal(ours.header[field], image.header[field]), field
     read = np.asarray(nib.load(tmp_path / "chance.nii.gz").dataobj)
     assert np.abs(read[:, :, ::-1] - chance).max() < 1 / 500 and read.max() <= 1
 

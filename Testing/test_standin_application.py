@@ -184,3 +184,17 @@ def test_a_chart_that_a_module_shows_takes_the_place_of_the_3d_view_and_is_drawn
     assert red >= 1
     layout.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
     assert not plot.visible
+
+
+def test_a_volume_goes_with_its_parts_and_what_is_removed_twice_is_told() -> None:
+    from standins import problems
+
+    volume = _volume()
+    volume.CreateDefaultDisplayNodes()
+    display = volume.GetDisplayNode()
+    slicer.mrmlScene.RemoveNode(volume)
+    assert display.GetScene() is None
+    assert problems.take() == []
+    slicer.mrmlScene.RemoveNode(display)
+    (told,) = problems.take()
+    assert "second time" in told

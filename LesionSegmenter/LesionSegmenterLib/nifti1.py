@@ -12,20 +12,35 @@ from scipy.spatial.transform import Rotation
 
 from .errors import InputError
 
-# NIfTI-1, of which these fields are read or changed: https://nifti.nimh.nih.gov/nifti-1
+# NIfTI-1: https://nifti.nimh.nih.gov/nifti-1. All of its fields, used here or not: what lies between fields
+# numpy leaves undefined where it converts a header to another byte order.
 _FIELDS = {
     "sizeof_hdr": ("i4", 0),
+    "data_type": ("S10", 4),
+    "db_name": ("S18", 14),
+    "extents": ("i4", 32),
+    "session_error": ("i2", 36),
+    "regular": ("S1", 38),
+    "dim_info": ("u1", 39),
     "dim": ("8i2", 40),
     "intent_p": ("3f4", 56),
     "intent_code": ("i2", 68),
     "datatype": ("i2", 70),
     "bitpix": ("i2", 72),
+    "slice_start": ("i2", 74),
     "pixdim": ("8f4", 76),
     "vox_offset": ("f4", 108),
     "scl_slope": ("f4", 112),
     "scl_inter": ("f4", 116),
+    "slice_end": ("i2", 120),
+    "slice_code": ("u1", 122),
+    "xyzt_units": ("u1", 123),
     "cal_max": ("f4", 124),
     "cal_min": ("f4", 128),
+    "slice_duration": ("f4", 132),
+    "toffset": ("f4", 136),
+    "glmax": ("i4", 140),
+    "glmin": ("i4", 144),
     "descrip": ("S80", 148),
     "aux_file": ("S24", 228),
     "qform_code": ("i2", 252),

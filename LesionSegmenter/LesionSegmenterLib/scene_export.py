@@ -92,7 +92,7 @@ class SceneWriter:
         # The source's display window and intent do not hold here, and its free text may name the patient.
         for name in ("cal_min", "cal_max", "intent_p", "intent_code"):
             header[name] = 0
-        for name in ("intent_name", "descrip", "aux_file"):
+        for name in ("data_type", "db_name", "intent_name", "descrip", "aux_file"):
             header[name] = b""
         header = header.astype(HEADER)  # to this machine's byte order, which is that of the voxels
         with atomic_file(path) as unfinished, deterministic_gzip(unfinished) as file:

@@ -29,7 +29,8 @@ def remove_node(node: Any) -> None:
     displays = [node.GetNthDisplayNode(n) for n in range(node.GetNumberOfDisplayNodes())]
     parts = [part for part in (*displays, node.GetStorageNode()) if part is not None]
     for each in (node, *parts):
-        scene.RemoveNode(each)
+        if each.GetScene() is not None:  # Slicer's Data module takes the parts away with the node
+            scene.RemoveNode(each)
 
 
 def is_on_disk(volume: Any) -> bool:

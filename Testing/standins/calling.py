@@ -91,11 +91,11 @@ def _positional(signature: Signature) -> list[Parameter]:
 
 def _signatures(function: Callable[..., Any]) -> list[Signature]:
     """PySide6's signatures of a function; a method of a Python subclass has those of its PySide6 class."""
-    owner = getattr(function, "__self__", None)
+    owner: Any = getattr(function, "__self__", None)
     if isinstance(function, type):
         return _known(next(b for b in function.__mro__ if b.__module__.startswith("PySide6.")), "")
     if owner is not None and not isinstance(owner, type):
-        return _known(type(owner), function.__name__)
+        return _known(owner.__class__, function.__name__)
     return _read(function)
 
 

@@ -60,7 +60,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):  # noqa: N801
         return position.y() < _HEADER
 
     def paintEvent(self, _event: Any) -> None:  # noqa: N802
-        painter, option = QtWidgets.QStylePainter(self), QtWidgets.QStyleOptionButton()
+        painter, option = QtWidgets.QStylePainter(self), _option()
         option.initFrom(self)
         option.rect = QtCore.QRect(0, 0, self.width(), _HEADER - 2)
         painter.drawControl(QtWidgets.QStyle.ControlElement.CE_PushButtonBevel, option)
@@ -74,8 +74,13 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):  # noqa: N801
         painter.drawText(option.rect, QtCore.Qt.AlignmentFlag.AlignVCenter, f"{arrow}  {self.text()}")
 
     def sizeHint(self) -> QtCore.QSize:  # noqa: N802
-        inside = self.layout().sizeHint() if self.layout() and not self._collapsed else QtCore.QSize()
+        layout = self.layout()
+        inside = QtCore.QSize() if layout is None or self._collapsed else layout.sizeHint()
         return QtCore.QSize(max(inside.width(), 120), max(inside.height(), _HEADER))
+
+
+def _option() -> Any:  # PySide6's annotations lack what it has of its base
+    return QtWidgets.QStyleOptionButton()
 
 
 class ctkCollapsibleGroupBox(QtWidgets.QGroupBox):  # noqa: N801
@@ -172,7 +177,8 @@ class ctkPathLineEdit(QtWidgets.QWidget):  # noqa: N801
         layout.addWidget(self._line)
         layout.addWidget(self._browse)
         self._line.textChanged.connect(self.currentPathChanged)
-        self._filters, self._settings_key, self._history = 0, "", []
+        self._filters, self._settings_key = 0, ""
+        self._history: list[str] = []
 
     def setCurrentPath(self, path: str) -> None:  # noqa: N802
         self._line.setText(path)

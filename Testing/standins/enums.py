@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 
@@ -27,7 +27,7 @@ def enum_type(kind: type[enum.Enum]) -> type[EnumValue]:
     return type(kind.__name__, (EnumValue,), {"kind": kind})
 
 
-@cache
+@lru_cache(maxsize=None, typed=True)  # typed: members of two enumerations may be equal
 def enum_value(member: enum.Enum) -> EnumValue:
     """A member as PythonQt gives it."""
     value = enum_type(type(member))(member.value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from PySide6 import QtCore
 
@@ -22,7 +23,7 @@ class PropertyInfo:
 
 
 @cache
-def properties(cpp_class: type) -> dict[str, PropertyInfo]:
+def properties(cpp_class: Any) -> dict[str, PropertyInfo]:
     """The properties of a class and its bases by name; none for a class that is no QObject."""
     meta = getattr(cpp_class, "staticMetaObject", None)
     if not issubclass(cpp_class, QtCore.QObject) or meta is None:
@@ -32,16 +33,16 @@ def properties(cpp_class: type) -> dict[str, PropertyInfo]:
 
 
 @cache
-def signals(cpp_class: type) -> tuple[str, ...]:
+def signals(cpp_class: Any) -> tuple[str, ...]:
     """The signatures of the signals of a class and its bases, the class's own last."""
-    meta = cpp_class.staticMetaObject  # type: ignore[attr-defined]
+    meta = cpp_class.staticMetaObject
     methods = (meta.method(index) for index in range(meta.methodCount()))
     signal = QtCore.QMetaMethod.MethodType.Signal
     return tuple(bytes(m.methodSignature().data()).decode() for m in methods if m.methodType() == signal)
 
 
-def class_name(cpp_class: type) -> str:
+def class_name(cpp_class: Any) -> str:
     """The name that C++ knows a class by."""
     while getattr(cpp_class, "_is_hidden", False):
-        cpp_class = cpp_class.__base__  # type: ignore[assignment]
+        cpp_class = cpp_class.__base__
     return getattr(cpp_class, "_cpp_name", cpp_class.__name__)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import slicer
+import vtk
 from PySide6 import QtCore, QtWidgets
 
 from .mrml_widgets import qMRMLWidget
@@ -17,6 +18,7 @@ from .properties import computed, kept
 
 _LOGICS = {
     "Colors": "vtkSlicerColorLogic",
+    "Data": "vtkSlicerDataModuleLogic",
     "Units": "vtkSlicerUnitsLogic",
     "Volumes": "vtkSlicerVolumesLogic",
     "SubjectHierarchy": "vtkSlicerSubjectHierarchyModuleLogic",
@@ -149,6 +151,7 @@ class qSlicerModuleManager(QtCore.QObject):  # noqa: N801
         self._application_logic, self._scene = application_logic, scene
         for name, logic in _LOGICS.items():
             self._add_logic(name, getattr(slicer, logic)())
+        scene.AddObserver(scene.NodeAboutToBeRemovedEvent, _node_goes)
 
     def _add_logic(self, name: str, logic: Any) -> None:
         logic.SetMRMLApplicationLogic(self._application_logic)
@@ -201,3 +204,10 @@ class qSlicerModuleManager(QtCore.QObject):  # noqa: N801
         self._selected = name
         if isinstance(entered, qSlicerScriptedLoadableModule):
             entered.widgetRepresentation().enter()
+
+
+@vtk.calldata_type(vtk.VTK_OBJECT)
+def _node_goes(_scene: Any, _event: str, node: Any) -> None:
+    """The module Subject Hierarchy complains of a node that has no scene any more."""
+    if node.GetScene() is None:
+        tell(f"{node.GetClassName()} is removed from the scene for the second time")

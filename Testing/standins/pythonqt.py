@@ -18,10 +18,10 @@ from PySide6 import QtCore
 from shiboken6 import Shiboken
 
 from . import modal, qt6_only
-from .calling import call, fit_result
+from .calling import call
 from .enums import EnumValue, enum_type, enum_value, member_by_name
 from .meta import PropertyInfo, class_name, properties
-from .problems import tell_exception
+from .overrides import with_overrides
 from .signals import BoundSignal, connect_by_signature, disconnect_by_signature, safe
 
 _ALIASES = {"name": "objectName"}
@@ -34,7 +34,7 @@ class Member(enum.Enum):
 
 
 @cache
-def find_member(cpp_class: type, name: str) -> tuple[Member, Any]:
+def find_member(cpp_class: Any, name: str) -> tuple[Member, Any]:
     """Look a name up in a class; AttributeError where Slicer's Qt does not have it."""
     missing = AttributeError(f"{class_name(cpp_class)} has no attribute named '{name}'")
     if name.startswith("_") or name == "metaObject" or qt6_only.refuses(cpp_class, name):
@@ -49,8 +49,11 @@ def find_member(cpp_class: type, name: str) -> tuple[Member, Any]:
     found = getattr(cpp_class, name, None)
     if isinstance(found, QtCore.Signal):
         return Member.SIGNAL, found
+    if isinstance(found, enum.EnumMeta):
+        return Member.VALUE, enum_type(found)
     if isinstance(found, type):
-        return Member.VALUE, enum_type(found) if issubclass(found, enum.Enum) else class_of(found)
+        nested: Any = found
+        return Member.VALUE, class_of(nested)
     if callable(found):
         return Member.METHOD, found
     raise missing
@@ -59,12 +62,12 @@ def find_member(cpp_class: type, name: str) -> tuple[Member, Any]:
 class _ClassOfWrappers(type):
     """The type of the wrapper classes: what they have that belongs to no instance."""
 
-    _cpp_class: type
+    _cpp_class: Any
 
     def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> _ClassOfWrappers:
         made = super().__new__(mcs, name, bases, namespace)
         if bases and "_cpp_class" not in namespace:
-            type.__setattr__(made, "_cpp_class", _with_overrides(made))
+            type.__setattr__(made, "_cpp_class", with_overrides(made))
         return made
 
     def __getattr__(cls, name: str) -> Any:
@@ -86,7 +89,7 @@ class _ClassOfWrappers(type):
 class Wrapper(metaclass=_ClassOfWrappers):
     """A Qt object as PythonQt shows it."""
 
-    _cpp_class = object
+    _cpp_class: Any = object
     _cpp: Any = None
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
@@ -225,10 +228,11 @@ def _called(
 
 
 @cache
-def class_of(cpp_class: type) -> type[Wrapper]:
+def class_of(cpp_class: Any) -> type[Wrapper]:
     """The wrapper class of a PySide6 class. Its one base is `Wrapper`, whatever C++ derives it from."""
     namespace = {"_cpp_class": cpp_class, "_is_direct": True, "__doc__": cpp_class.__doc__}
-    return _ClassOfWrappers(class_name(cpp_class), (Wrapper,), namespace)
+    made: Any = _ClassOfWrappers(class_name(cpp_class), (Wrapper,), namespace)
+    return made
 
 
 _wrappers: weakref.WeakValueDictionary[int, Wrapper] = weakref.WeakValueDictionary()
@@ -257,7 +261,7 @@ def _wrapper_of(cpp: Any) -> Wrapper:
     known = _wrappers.get(id(cpp))
     if known is not None and known._cpp is cpp:
         return known
-    cpp_class = type(cpp)
+    cpp_class: Any = type(cpp)
     while getattr(cpp_class, "_is_hidden", False):  # its Python side is gone
         cpp_class = cpp_class.__base__
     made = object.__new__(class_of(cpp_class))
@@ -302,7 +306,7 @@ def _remember(wrapper: Wrapper, cpp: Any) -> None:
     if not getattr(type(cpp), "_is_hidden", False):
         return
     cpp._python_side = weakref.ref(wrapper)
-    if isinstance(cpp, QtCore.QObject) and cpp.parent() is not None:
+    if issubclass(type(cpp), QtCore.QObject) and cpp.parent() is not None:
         cpp._kept = wrapper  # C++ owns it, and with it its Python side
 
 
@@ -331,31 +335,3 @@ def _accepted(type_name: str, value: Any) -> tuple[Any] | None:
     if type_name in ("double", "float"):
         return (float(value),) if isinstance(value, int | float) else None
     return (value,)
-
-
-def _with_overrides(python_class: type) -> type:
-    """A PySide6 subclass whose methods are a Python subclass's, where Qt knows a method by the name."""
-    base = next(b for b in python_class.__mro__ if b.__dict__.get("_is_direct"))._cpp_class
-    namespace: dict[str, Any] = {"_is_hidden": True}
-    for parent in python_class.__mro__:
-        if parent.__dict__.get("_is_direct"):
-            break
-        for name, method in vars(parent).items():
-            inherited = getattr(base, name, None)
-            if not name.startswith("_") and callable(method) and callable(inherited):
-                namespace.setdefault(name, _forward(name, method, inherited))
-    return type(python_class.__name__, (base,), namespace)
-
-
-def _forward(name: str, method: Callable[..., Any], inherited: Callable[..., Any]) -> Callable[..., Any]:
-    def forward(cpp: Any, *arguments: Any) -> Any:
-        side = getattr(cpp, "_python_side", lambda: None)()
-        if side is None:  # still being made, or its Python side is gone
-            return inherited(cpp, *arguments)
-        try:
-            return fit_result(inherited, unwrap(method(side, *map(wrap, arguments))))
-        except Exception:
-            tell_exception(f"{type(side).__name__}.{name}")
-            return inherited(cpp, *arguments)
-
-    return forward

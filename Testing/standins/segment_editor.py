@@ -85,7 +85,8 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):  # noqa: N801
         self._stroke: list[Point] = []
         self._active: qSlicerSegmentEditorAbstractEffect | None = None
         self._effects = {name: qSlicerSegmentEditorAbstractEffect(name, self) for name in EFFECTS}
-        self._order, self._buttons = list(EFFECTS), {}
+        self._order = list(EFFECTS)
+        self._buttons: dict[str, QtWidgets.QToolButton] = {}
         self._fill()
 
     def _fill(self) -> None:
@@ -229,7 +230,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):  # noqa: N801
     effectColumnCount = kept("effectColumnCount", 5)  # noqa: N815
 
     def _watch(self, view: Any, event: str, react: Callable[[Any], bool]) -> None:
-        interactor, tags = view.interactor(), []
+        interactor, tags = view.interactor(), list[int]()
 
         def call(_interactor: Any, _event: str) -> None:
             if react(view):

@@ -14,6 +14,10 @@ from .problems import tell, tell_exception
 if TYPE_CHECKING:
     from .pythonqt import Wrapper
 
+# PySide6's annotations want bytes of these, and it takes texts.
+_qt: Any = QtCore.QObject
+_qt_meta: Any = QtCore.QMetaObject
+
 # Qt 5's first overload where Qt 6 has another: what `signal.connect` hands over in Slicer.
 _FIRST_OVERLOAD = {("QProcess", "finished"): "finished(int)"}
 
@@ -94,7 +98,7 @@ def _connect(cpp: Any, signature: str, slot: Callable[..., Any]) -> bool:
     if not callable(slot):
         raise ValueError(f"{slot!r} cannot be called: not connected to {signature}")
     made = safe(slot)
-    QtCore.QObject.connect(cpp, "2" + signature, made)
+    _qt.connect(cpp, "2" + signature, made)
     _connections(cpp).append((signature, slot, made))
     return True
 
@@ -102,7 +106,7 @@ def _connect(cpp: Any, signature: str, slot: Callable[..., Any]) -> bool:
 def _disconnect(cpp: Any, signature: str, slot: Callable[..., Any]) -> bool:
     for connection in _connections(cpp):
         if connection[0] == signature and connection[1] == slot:
-            QtCore.QObject.disconnect(cpp, "2" + signature, connection[2])
+            _qt.disconnect(cpp, "2" + signature, connection[2])
             _connections(cpp).remove(connection)
             return True
     return False
@@ -118,13 +122,13 @@ def _first_overload(cpp: Any, name: str) -> str:
     for class_name, signal in _FIRST_OVERLOAD:
         if signal == name and cpp.inherits(class_name):
             return _FIRST_OVERLOAD[class_name, signal]
-    return next(found for found in meta.signals(type(cpp)) if found.startswith(f"{name}("))
+    return next(found for found in meta.signals(cpp.__class__) if found.startswith(f"{name}("))
 
 
 def _by_signature(cpp: Any, signal: str) -> str | None:
     """A signature as the object's class has it; a stand-in says itself what its signals carry in C++."""
-    normal = bytes(QtCore.QMetaObject.normalizedSignature(signal).data()).decode()
+    normal = bytes(_qt_meta.normalizedSignature(signal).data()).decode()
     stands_for = getattr(cpp, "_cpp_signals", {})
     if normal in stands_for:
         return stands_for[normal]
-    return normal if normal in meta.signals(type(cpp)) and normal not in stands_for.values() else None
+    return normal if normal in meta.signals(cpp.__class__) and normal not in stands_for.values() else None

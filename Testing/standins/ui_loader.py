@@ -35,7 +35,7 @@ class QUiLoader(QtUiTools.QUiLoader):
         widget.setObjectName(name)
         return widget
 
-    def load(self, device: QtCore.QIODevice, parent: QtWidgets.QWidget | None = None) -> Any:
+    def load(self, device: Any, parent: QtWidgets.QWidget | None = None) -> Any:  # type: ignore[override]
         """The top-level widget of a file, its connections made."""
         root = ElementTree.fromstring(bytes(device.readAll().data()))
         for widget in root.iter("widget"):
