@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("slicer", reason="slicer-core is not installed: make .venv/slicer", exc_type=ImportError)
-pytest.importorskip("PySide6", reason="PySide6 is not installed: make .venv/slicer")
+pytest.importorskip("PySide6.QtWidgets", exc_type=ImportError, reason="no PySide6: make .venv/slicer")
 
 import slicer
 

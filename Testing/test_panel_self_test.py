@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip("slicer", reason="slicer-core is not installed: make .venv/slicer", exc_type=ImportError)
-pytest.importorskip("PySide6", reason="PySide6 is not installed: make .venv/slicer")
+pytest.importorskip("PySide6.QtWidgets", exc_type=ImportError, reason="no PySide6: make .venv/slicer")
 
 
 def test_the_journey_inside_slicer_passes_and_leaves_nothing_behind(panel: Any) -> None:
