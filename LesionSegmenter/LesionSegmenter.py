@@ -64,6 +64,8 @@ class LesionSegmenterWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.EndCloseEvent, self._scene_was_closed)
         self.addObserver(scene, scene.EndImportEvent, self._scene_was_loaded)
         self._use_parameters()
+        if self.parent.isEntered:  # reloaded, after which Slicer does not call enter
+            self.panel.enter()
 
     def enter(self) -> None:
         """The user comes to the module."""

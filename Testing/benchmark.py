@@ -13,9 +13,9 @@ from types import ModuleType
 
 import torch
 
-from benchmarks import measuring, offsets, prediction, review, splitting, whole_run
+from benchmarks import measuring, offsets, prediction, review, splitting, training, whole_run
 
-_SECTIONS = (whole_run, prediction, splitting, offsets, measuring, review)
+_SECTIONS = (whole_run, prediction, splitting, offsets, measuring, review, training)
 _REPETITIONS = 5
 
 

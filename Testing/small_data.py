@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,9 @@ import numpy.typing as npt
 import yaml
 
 from heads import LESIONS, centred_affine, save_head
-from lesion_training.cases import STROKE, WHITE_MATTER_LESION, CaseEntry, PreparedCase
+from lesion_training.cases import STROKE, WHITE_MATTER_LESION, PreparedCase
+from lesion_training.listing import COLUMNS
 
-COLUMNS = tuple(field.name for field in fields(CaseEntry))
 SHAPE, THICK = (48, 60, 16), (3.0, 3.0, 6.0)
 
 # RAS mm of white matter, where the banks' masks lie.
@@ -31,6 +30,9 @@ NETWORK: dict[str, Any] = {
     "name": "uresnet",
     "arguments": {"in_channels": 3, "out_channels": 3, "widths": [4, 8]},
 }
+
+
+CLASSES = {"WMH": 1, "MS": 1, "lesion": 1, "stroke": 2}
 
 
 class InThisProcess:
@@ -135,9 +137,10 @@ def recipe_content() -> dict[Any, Any]:
     return {
         "purpose": "a test",
         "network": NETWORK,
+        "classes": CLASSES,
         "listing": "public.tsv",
-        "sampling": {"crop": 48},
-        "optimisation": {"steps": 3, "batch": 2, "size": 32, "warmup": 2},
+        "sampling": {"crop": 48, "size": 32},
+        "optimisation": {"steps": 3, "batch": 2, "warmup": 2},
     }
 
 

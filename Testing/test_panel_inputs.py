@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 
 from fake_engines import fake_python
+from LesionSegmenterLib.bundle import DEFAULT_MODEL, known_models
 from LesionSegmenterLib.requirements import lacking, read_requirements
+
+SHIPPED = f"{DEFAULT_MODEL} {known_models()[DEFAULT_MODEL][0].version}"
 
 
 @pytest.fixture
@@ -62,7 +65,7 @@ def test_each_model_is_listed_once_with_its_newest_version(models: Path, bright:
     add(models, bright, version="1.9")
     add(models, bright, version="1.10")
     inputs = section("inputs", "InputsSection")
-    assert items(inputs.ui.modelComboBox) == ["bright 1.10", "uresnet-flair 1.0.0"]
+    assert items(inputs.ui.modelComboBox) == ["bright 1.10", SHIPPED]
 
 
 def test_a_model_says_what_it_finds(models: Path, bright: Path, section: Any) -> None:
@@ -70,7 +73,7 @@ def test_a_model_says_what_it_finds(models: Path, bright: Path, section: Any) ->
     inputs = section("inputs", "InputsSection")
     section.app.choose(inputs.ui.modelComboBox, "bright 1.0")
     assert inputs.ui.modelSummaryLabel.text == "Whatever is bright\nFinds WMH, stroke in FLAIR; version 1.0"
-    section.app.choose(inputs.ui.modelComboBox, "uresnet-flair 1.0.0")
+    section.app.choose(inputs.ui.modelComboBox, SHIPPED)
     assert "Finds WMH, stroke, MS in FLAIR" in inputs.ui.modelSummaryLabel.text
 
 
@@ -109,7 +112,7 @@ def test_only_a_network_that_predicts_offsets_can_be_split_by_them(
     assert offsets.isEnabled()
     panel.choose(ui.splitComboBox, "offsets")
     assert panel.panel.parameters.split == "offsets"
-    panel.choose(ui.modelComboBox, "uresnet-flair 1.0.0")
+    panel.choose(ui.modelComboBox, SHIPPED)
     assert not offsets.isEnabled()
     assert ui.splitComboBox.currentText == "auto" == panel.panel.parameters.split
 

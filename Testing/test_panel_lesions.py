@@ -16,9 +16,12 @@ pytest.importorskip("PySide6.QtWidgets", exc_type=ImportError, reason="no PySide
 
 import slicer
 import slicer.util
+from scipy.spatial.transform import Rotation
 
 from LesionSegmenterLib import edits
 from LesionSegmenterLib.labels import LesionType
+from LesionSegmenterLib.lesions import LesionMap
+from LesionSegmenterLib.measure import measure_lesions
 from LesionSegmenterLib.scene_io import Opened
 from LesionSegmenterLib.scene_tags import segment_id
 from panel_cases import make_case
@@ -224,6 +227,14 @@ def test_a_note_is_typed_in_place_and_recorded(opened: Any) -> None:
     assert cells(opened, NOTE)[4] == ""
 
 
+def test_a_double_click_reaches_a_note_that_the_table_was_scrolled_to(opened: Any) -> None:
+    table = opened.ui.lesionTable
+    table._cpp.setFixedWidth(200)
+    opened.app.process()
+    opened.app.double_click_row(table, 4, NOTE)
+    assert [w for w in table._cpp.viewport().children() if w.inherits("QLineEdit")]
+
+
 def test_only_notes_are_typed_in_place(opened: Any) -> None:
     for column in range(6):
         opened.app.double_click_row(opened.ui.lesionTable, 2, column)
@@ -334,6 +345,31 @@ def test_selecting_a_row_centres_all_views_on_its_lesion_outlines_it_and_dims_th
     outlines = {i: display.GetSegmentOpacity2DOutline(segment_id(i)) for i in shown(opened)}
     assert outlines.pop(6) == 1
     assert max(outlines.values()) < 0.5
+
+
+def test_opening_a_case_turns_the_views_into_the_slices_of_its_scan(lesions: Any, tmp_path: Path) -> None:
+    straight = grid_of_lesions(4)
+    oblique = straight.affine.copy()
+    oblique[:3, :3] = Rotation.from_euler("x", 20, degrees=True).as_matrix() @ oblique[:3, :3]
+    tilted = LesionMap.from_arrays(straight.ids, oblique, measure_lesions(straight.ids, oblique))
+    flair = flair_of(tilted)
+    for layer in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+        layer.SetBackgroundVolumeID(None)
+    lesions.review.open(Opened(tilted, flair, ()), tmp_path, "01", "Ada")
+    to_ras = slicer.util.arrayFromVTKMatrix(slice_node("Red").GetSliceToRAS())
+    through = oblique[:3, 2] / np.linalg.norm(oblique[:3, 2])
+    assert abs(to_ras[:3, 2] @ through) == pytest.approx(1)
+
+
+def test_the_table_of_a_case_that_is_opened_begins_at_its_first_row(lesions: Any, tmp_path: Path) -> None:
+    review(lesions.review, tmp_path / "first", 60)
+    lesions.app.process()
+    bar = lesions.ui.lesionTable.verticalScrollBar()
+    bar.value = bar.maximum
+    assert bar.value > 0
+    review(lesions.review, tmp_path / "second", 60)
+    lesions.app.process()
+    assert bar.value == 0
 
 
 def test_a_click_on_the_row_that_is_selected_comes_back_to_its_lesion(opened: Any) -> None:

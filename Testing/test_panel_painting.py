@@ -224,6 +224,8 @@ def test_the_editor_has_four_effects_and_nothing_to_choose_other_segments_with(a
         *("addRemoveSegmentButtonsVisible", "maskingSectionVisible", "undoEnabled"),
     )
     assert not any(getattr(editor, name) for name in hidden)
+    tables = [*slicer.util.findChildren(editor, "SegmentsTableResizableFrame")]
+    assert len(tables) == 1 and not tables[0].visible
     node = editor.mrmlSegmentEditorNode()
     assert node.GetOverwriteMode() == node.OverwriteNone
     assert not node.GetSaveWithScene()

@@ -165,10 +165,9 @@ def test_the_module_is_reloaded_and_goes_on_with_the_case_on_the_node_it_had(app
 
 
 def reload(app: Any) -> None:
-    """What Slicer's Reload button does: the widget is cleaned up, and a new one made and entered."""
-    app.widget.cleanup()
-    app.widget.setup()
-    app.widget.enter()
+    """What Slicer's Reload button does."""
+    slicer.util.reloadScriptedModule("LesionSegmenter")
+    app.widget = slicer.util.getModuleWidget("LesionSegmenter")
     app.process()
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from fake_engines import TRAIN, alive, calls_of, fake_python
 from heads import LESIONS, centred_affine, save_head
+from LesionSegmenterLib.bundle import DEFAULT_MODEL, known_models
 from LesionSegmenterLib.export import CaseData, write_case
 from LesionSegmenterLib.image import NiftiWriter, read_volume
 from LesionSegmenterLib.labels import LesionType
@@ -218,8 +219,33 @@ def test_loss_and_validation_are_drawn_as_slicers_plot(retrain: Any, exported: P
     assert drawn["loss"][0].tolist() == list(range(1, 11))
     assert np.allclose(drawn["loss"][1], 1 / np.arange(1, 11))
     assert drawn["validation"][0].tolist() == [5, 10] and drawn["validation"][1].tolist() == [0.25, 0.5]
+    assert not chart.GetXAxisRangeAuto() and chart.GetXAxisRange() == (0, 10)
+    assert not chart.GetYAxisRangeAuto() and chart.GetYAxisRange() == pytest.approx((0, 1.05))
     retrain.app.click(retrain.ui.curveButton)
     assert len(slicer.util.getNodesByClass("vtkMRMLPlotChartNode")) == 1
+
+
+def test_a_line_is_drawn_once_it_has_two_points(slicer_app: Any, tmp_path: Path) -> None:
+    import slicer
+
+    from LesionSegmenterLib.panel.training_plot import TrainingPlot
+
+    def drawn() -> list[str]:
+        (chart,) = slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
+        return [chart.GetNthPlotSeriesNode(n).GetName() for n in range(chart.GetNumberOfPlotSeriesNodes())]
+
+    plot = TrainingPlot()
+    plot.add(1, 0.9, 0.1)
+    plot.show()
+    slicer_app.process()  # Qt draws
+    assert drawn() == []
+    plot.add(2, 0.8, None)
+    plot.draw()
+    slicer_app.process()
+    assert drawn() == ["loss"]
+    plot.begin(tmp_path / "another run")
+    slicer_app.process()
+    assert drawn() == []
 
 
 def test_a_training_goes_on_where_its_plot_went_with_the_scene(retrain: Any, exported: Path) -> None:
@@ -240,8 +266,8 @@ def test_a_training_goes_on_where_its_plot_went_with_the_scene(retrain: Any, exp
         (lambda r: r.app.type(r.ui.versionLineEdit, "one"), "not of the form"),
         (
             lambda r: (
-                r.app.type(r.ui.nameLineEdit, "uresnet-flair"),
-                r.app.type(r.ui.versionLineEdit, "1.0.0"),
+                r.app.type(r.ui.nameLineEdit, DEFAULT_MODEL),
+                r.app.type(r.ui.versionLineEdit, known_models()[DEFAULT_MODEL][0].version),
             ),
             "already",
         ),

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from panel_cases import make_case, open_section
+
 MODULE = Path(__file__).resolve().parents[1] / "LesionSegmenter"
 UI_FILES = sorted((MODULE / "Resources" / "UI").glob("*.ui"))
 PANEL_FILES = sorted((MODULE / "LesionSegmenterLib" / "panel").glob("*.py"))
@@ -142,6 +144,16 @@ def test_every_file_loads_with_properties_that_its_widgets_have(path: Path, slic
     import slicer.util
 
     assert slicer.util.loadUI(str(path)).objectName == path.stem
+
+
+def test_the_panel_keeps_its_width_whichever_sections_are_open(panel, tmp_path: Path) -> None:
+    """Slicer makes it as wide as it wants to be: the views would jump with each section and message."""
+    panel.panel.review.open_case(make_case(tmp_path), "01", "Ada")
+    panel.panel.tell("What went wrong, and where, and what to do about it. " * 12)
+    for button in panel.panel._buttons:
+        open_section(panel, button.text)
+        widget = panel.panel.widget._cpp
+        assert widget.layout().sizeHint().width() <= widget.minimumWidth()
 
 
 @pytest.mark.parametrize("path", [*UI_FILES, *PANEL_FILES], ids=lambda path: path.name)

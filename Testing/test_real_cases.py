@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lesion_training.cases import read_listing
 from lesion_training.evaluation import CaseScore, score_case
-from lesion_training.recipe import LISTINGS
+from lesion_training.listing import LISTINGS, read_listing
 from LesionSegmenterLib.segment import SegmentOptions, load
 
 

@@ -19,17 +19,21 @@ pytest.importorskip(
 import slicer
 import slicer.util
 import vtk
+from scipy.spatial.transform import Rotation
 
 from LesionSegmenterLib import edits
 from LesionSegmenterLib.errors import InputError
 from LesionSegmenterLib.labels import LesionType
 from LesionSegmenterLib.lesions import Change, LesionMap
+from LesionSegmenterLib.lesions_tsv import read_lesions_tsv, write_lesions_tsv
+from LesionSegmenterLib.measure import measure_lesions
 from LesionSegmenterLib.scene import MOST_SEGMENTS, LesionScene
 from LesionSegmenterLib.scene_grid import array_of
 from LesionSegmenterLib.scene_io import BINARY
+from LesionSegmenterLib.scene_nodes import journal_of_scene
 from LesionSegmenterLib.scene_tags import colour, segment_id, terminology
 from LesionSegmenterLib.scene_view import DIMMED, SEE_THROUGH, SURFACE
-from scene_cases import SHAPE, affine, boxes, lesion_map, paint, paint_segment, shown
+from scene_cases import SHAPE, TYPES, affine, boxes, lesion_map, paint, paint_segment, shown
 from slicer_scene import Application
 
 
@@ -450,6 +454,35 @@ def test_a_rejected_lesion_without_voxels_survives_saving(
     restored = LesionScene.restore()
     assert restored is not None
     assert restored[0].lesions.records == scene.lesions.records
+
+
+def test_records_as_a_table_rounds_them_are_not_measured_again(
+    application: Application, tmp_path: Path
+) -> None:
+    turned = affine()
+    turned[:3, :3] = turned[:3, :3] @ Rotation.from_euler("xyz", (7, 3, 5), degrees=True).as_matrix()
+    ids = boxes()
+    write_lesions_tsv(tmp_path / "lesions.tsv", measure_lesions(ids, turned, types=TYPES))
+    records = read_lesions_tsv(tmp_path / "lesions.tsv")
+    lesions = LesionMap.from_arrays(ids, turned, records)
+    scene = LesionScene.show(lesions, application.add_volume(np.zeros(SHAPE, np.int16), turned))
+    restored = LesionScene.restore()
+    assert restored is not None
+    assert restored[1] == ()
+    assert restored[0].lesions.records == scene.lesions.records
+
+
+def test_the_case_that_was_left_is_not_taken_for_the_one_that_was_opened_after_it(scene: LesionScene) -> None:
+    scene.remember_journal(Path("left.bin"), 1)
+    scene.leave()
+    assert not scene.node.GetDisplayNode().GetVisibility()
+    assert journal_of_scene() is None
+    second = LesionScene.show(scene.lesions, scene.flair)
+    second.remember_journal(Path("opened.bin"), 1)
+    restored = LesionScene.restore()
+    assert restored is not None
+    assert restored[0].node is second.node
+    assert journal_of_scene() == Path("opened.bin")
 
 
 def test_a_scene_without_lesions_of_ours_has_nothing_to_restore(application: Application) -> None:

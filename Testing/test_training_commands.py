@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 
 from heads import bright_bundle
 from lesion_training import cascade, trainer
-from lesion_training.bundling import averaged_weights, make_bundle
+from lesion_training.bundling import make_bundle
+from lesion_training.checkpoint import result_weights
 from lesion_training.cli import main
 from lesion_training.recipe import (
     load_recipe,
@@ -53,7 +54,7 @@ def test_fit_notes_what_was_run_and_on_what(run):
     noted = json.loads((run / "run.json").read_text())
     assert (noted["seed"], noted["device"]["precision"]) == (3, "fp32")
     assert noted["data_sets"] == ["ms_tabriz"]
-    assert averaged_weights(run)[1]["step"] == 3
+    assert result_weights(run)[1]["step"] == 3
 
 
 def test_a_bundles_network_is_the_runs_averaged_one(run, tmp_path):
@@ -62,7 +63,7 @@ def test_a_bundles_network_is_the_runs_averaged_one(run, tmp_path):
     )
     assert load_bundle(made.folder).spec.output.threshold == 0.4
     averaged = build("uresnet", NETWORK["arguments"])  # type: ignore[arg-type]
-    averaged.load_state_dict(averaged_weights(run)[0])
+    averaged.load_state_dict(result_weights(run)[0])
     stored = build("uresnet", NETWORK["arguments"])  # type: ignore[arg-type]
     stored.load_state_dict(load_file(made.weights))
     image = torch.randn(2, 3, 24, 32, generator=torch.Generator().manual_seed(0))
@@ -125,17 +126,17 @@ def test_a_run_cancelled_by_sigterm_ends_with_status_3_and_resumes(data, run, tm
 
     command = ["fit", write_recipe(tmp_path), "--data", str(data), "--out", str(tmp_path / "run"), *FIXED]
     with monkeypatch.context() as patch:
-        patch.setattr("lesion_training.pool.build_pool", lambda *_: [bright_case()])
+        patch.setattr("lesion_training.pool.build_pool", lambda *_, **__: [bright_case()])
         patch.setattr(trainer, "segmentation_loss", stop)
         assert main(command) == 3
         assert "stopped at step 1" in capsys.readouterr().err
         patch.setattr(trainer, "segmentation_loss", real)
         assert main(command) == 0
-    assert averaged_weights(tmp_path / "run")[1]["step"] == 3
+    assert result_weights(tmp_path / "run")[1]["step"] == 3
 
 
 def test_sigterm_while_cases_are_prepared_ends_with_status_3(data, tmp_path, monkeypatch, capsys):
-    def stopped(*_) -> None:
+    def stopped(*_, **__) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     # So that a missing handler fails this test and does not end pytest.
@@ -176,7 +177,7 @@ def test_bad_input_to_fit_is_refused_in_one_line(data, tmp_path, capsys):
     refused(["fit", "uresnett", "--data", data, *out], "Did you mean 'uresnet'", capsys)
     refused(["fit", recipe, "--data", tmp_path / "none", *out], "no such folder", capsys)
     (tmp_path / "empty").mkdir()
-    refused(["fit", recipe, "--data", tmp_path / "empty", *out], "missing", capsys)
+    refused(["fit", recipe, "--data", tmp_path / "empty", *out], "there is no case in this folder", capsys)
     unknown = write_recipe(tmp_path, {"listing": "none.tsv"})
     refused(["fit", unknown, "--data", tmp_path / "empty", *out], "no such listing", capsys)
     if not torch.cuda.is_available():

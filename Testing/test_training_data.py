@@ -19,9 +19,9 @@ from lesion_training.cases import (
     WHITE_MATTER_LESION,
     PreparedCase,
     prepare_case,
-    read_listing,
 )
-from lesion_training.recipe import LISTINGS, CaseSettings
+from lesion_training.listing import LISTINGS, read_listing
+from lesion_training.recipe import CaseSettings
 from lesion_training.variants import FLUID, Banks, ignore_unmarked, painted_variant, place
 from LesionSegmenterLib.engine.preprocessing import WorkingGrid, prepare
 from LesionSegmenterLib.errors import InputError
@@ -63,7 +63,7 @@ def without(column: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
-        ([without("painted")], "no column 'painted'"),
+        ([without("mask")], "no column 'mask'"),
         ([row("first"), row("second", type="tumour")], "line 3 .*tumour"),
         ([row("first", lesion_values="one")], "line 2 .*one"),
         ([row("first", image="none.nii.gz")], r"none\.nii\.gz.*missing"),
@@ -81,7 +81,7 @@ def test_a_missing_a_cut_and_a_binary_listing_are_refused(data):
     with pytest.raises(InputError, match="no such listing"):
         read_listing(data / "none.tsv", data)
     whole = write_listing(data / "cut.tsv", [row("first")]).read_text()
-    (data / "cut.tsv").write_text("\t".join(whole.split("\t")[:-3]))
+    (data / "cut.tsv").write_text(whole[: whole.rindex("first.nii.gz")])
     with pytest.raises(InputError, match="line 2"):
         read_listing(data / "cut.tsv", data)
     (data / "binary.tsv").write_bytes(b"\x1f\x8b\x00\xff\xfe" * 9)
@@ -243,7 +243,7 @@ def test_the_pool_does_not_depend_on_the_number_of_workers(data, monkeypatch):
     told: list[tuple[int, int]] = []
 
     def build(**options) -> list[PreparedCase]:
-        return pool.build_pool(entries, data, shares, 5, lambda _, *n: told.append(n), **options)
+        return pool.build_pool(entries, data, shares, 5, lambda *n: told.append(n), **options)
 
     parallel = build(workers=2)
     assert told == [(1, 3), (2, 3), (3, 3)]

@@ -15,9 +15,10 @@ import torch
 from scipy.special import log_softmax, softmax
 
 from lesion_training import trainer
-from lesion_training.bundling import averaged_weights
 from lesion_training.cases import BACKGROUND, DOUBTFUL, IGNORE, STROKE, WHITE_MATTER_LESION
+from lesion_training.checkpoint import CHECKPOINT, result_weights
 from lesion_training.losses import segmentation_loss, voxel_weights
+from lesion_training.optimisation import rate_factor
 from lesion_training.recipe import (
     NetworkSettings,
     OptimisationSettings,
@@ -27,11 +28,11 @@ from lesion_training.recipe import (
     recipe_names,
 )
 from lesion_training.sampling import SamplingSettings
-from lesion_training.trainer import CHECKPOINT, Trainer
+from lesion_training.trainer import Trainer
 from LesionSegmenterLib.engine.device import Device
 from LesionSegmenterLib.errors import Cancelled, InputError, LesionSegmenterError
 from LesionSegmenterLib.networks import build
-from small_data import NETWORK, bright_case, write_recipe
+from small_data import CLASSES, NETWORK, bright_case, write_recipe
 
 CPU = Device("cpu", "fp32")
 # Losses
@@ -111,17 +112,18 @@ def test_a_perfect_prediction_costs_next_to_nothing_and_its_opposite_a_lot():
 
 def test_a_recipe_reads_what_it_says_and_takes_defaults_for_the_rest(tmp_path):
     recipe = load_recipe(write_recipe(tmp_path, {"augmentation": {"scale": [0.9, 1.1]}}))
-    assert recipe.optimisation == OptimisationSettings(steps=3, batch=2, size=32, warmup=2)
+    assert recipe.optimisation == OptimisationSettings(steps=3, batch=2, warmup=2)
     assert recipe.augmentation.scale == (0.9, 1.1)
-    assert recipe.augmentation.noise == 0.45 and recipe.sampling == SamplingSettings(crop=48)
+    assert recipe.augmentation.noise == 0.45 and recipe.sampling == SamplingSettings(crop=48, size=32)
 
 
+@pytest.mark.parametrize("small", [False, True], ids=["full", "small"])
 @pytest.mark.parametrize("name", recipe_names())
-def test_every_recipe_of_the_package_loads_and_its_network_is_known(name):
-    recipe = load_recipe(name)
-    assert build(recipe.network.name, recipe.network.arguments)
-    assert recipe.optimisation.steps > recipe.optimisation.warmup
-    assert recipe.sampling.crop >= recipe.optimisation.size
+def test_every_recipe_of_the_package_loads_with_its_small_variant(name, small):
+    recipe = load_recipe(name, small=small)
+    assert recipe.network is None or build(recipe.network.name, recipe.network.arguments)
+    assert recipe.optimisation.epochs or recipe.optimisation.steps > recipe.optimisation.warmup
+    assert recipe.sampling is None or recipe.sampling.crop >= recipe.sampling.size
 
 
 @pytest.mark.parametrize(
@@ -132,6 +134,26 @@ def test_every_recipe_of_the_package_loads_and_its_network_is_known(name):
         ({"optimisation": {"steps": "many"}}, r"optimisation\.steps.*whole number"),
         ({"optimisation": {"steps": 3.5}}, r"optimisation\.steps.*whole number"),
         ({"optimisation": {"batch": 2}}, r"optimisation\.steps.*missing"),
+        ({"optimisation": {"steps": -3}}, r"optimisation\.steps is -3: expected 1 or more"),
+        ({"optimisation": {"steps": 3, "batch": 0}}, r"optimisation\.batch is 0"),
+        ({"optimisation": {"steps": 3, "learning_rate": -1.0}}, r"optimisation\.learning_rate is -1"),
+        ({"optimisation": {"steps": 3, "learning_rate": float("nan")}}, r"learning_rate is nan"),
+        ({"optimisation": {"steps": 3, "epochs": 2}}, "steps and optimisation.epochs are both given"),
+        ({"optimisation": {"steps": 3, "batch": 4, "accumulate": 3}}, "does not divide"),
+        ({"optimisation": {"steps": 3, "optimiser": "adan"}}, "optimiser is 'adan'.*'adam'"),
+        ({"sampling": {"lesion_share": -0.1}}, r"sampling\.lesion_share is -0.1: expected 0 to 1"),
+        ({"augmentation": {"scale": [1.2, 0.8]}}, r"augmentation\.scale.*smaller number first"),
+        ({"cases": {"real": -1.0}}, r"cases\.real is -1"),
+        ({"stages": [{"steps": 0, "learning_rate": 1.0, "real": 1, "painted": 0, "synthetic": 0}]}, "steps"),
+        ({"patches": {"size": [32, 32]}}, "one of sampling and patches"),
+        ({"classes": {"WMH": 1, "stroke": 3}}, r"classes are numbered \[1, 3\]"),
+        ({"classes": {"tumour": 1}}, "unknown lesion type 'tumour'"),
+        (
+            {"sampling": None, "patches": {"size": [32, 32], "voxel_shares": {"WHM": 0.2}}},
+            "voxel_shares names",
+        ),
+        ({"inputs": ["T1"]}, "inputs does not begin with FLAIR"),
+        ({"split": {"validation": 0.7, "test": 0.3}}, "leaves no patient"),
         ({"augmentation": {"scale": [1]}}, r"augmentation\.scale"),
         ({"network": "uresnet"}, "network is not an object"),
         ({7: 8}, "unknown key '7'"),
@@ -164,9 +186,10 @@ def test_an_unknown_recipe_is_refused_with_the_nearest_known_one():
 
 RECIPE = Recipe(
     "a test",
-    NetworkSettings(**NETWORK),  # type: ignore[arg-type]
-    OptimisationSettings(steps=6, batch=2, size=32, warmup=2),
-    sampling=SamplingSettings(crop=48),
+    OptimisationSettings(steps=6, batch=2, warmup=2),
+    NetworkSettings(**NETWORK),
+    classes=CLASSES,
+    sampling=SamplingSettings(crop=48, size=32),
 )
 
 
@@ -175,7 +198,7 @@ def make_trainer(run: Path, recipe: Recipe = RECIPE, seed: int = 1) -> Trainer:
     return Trainer(recipe, [bright_case(0), bright_case(1)], run, seed, CPU)
 
 
-def silent(step: int, steps: int, loss: float) -> None:
+def silent(step: int, steps: int, loss: float, validation: float | None) -> None:
     """Progress that nobody watches."""
 
 
@@ -188,7 +211,7 @@ def assert_same_weights(one: torch.nn.Module, other: torch.nn.Module) -> None:
 def unbroken(tmp_path_factory) -> tuple[Trainer, list[float]]:
     losses: list[float] = []
     done = make_trainer(tmp_path_factory.mktemp("unbroken"))
-    done.fit(lambda step, steps, loss: losses.append(loss))
+    done.fit(lambda step, steps, loss, _: losses.append(loss))
     return done, losses
 
 
@@ -196,7 +219,7 @@ def unbroken(tmp_path_factory) -> tuple[Trainer, list[float]]:
 def test_a_run_stopped_by_a_signal_goes_on_as_if_it_had_not_been(tmp_path, unbroken, number):
     losses: list[float] = []
 
-    def stop_at_3(step: int, _: int, loss: float) -> None:
+    def stop_at_3(step: int, _: int, loss: float, validation: float | None) -> None:
         losses.append(loss)
         if step == 3:
             os.kill(os.getpid(), number)
@@ -207,7 +230,7 @@ def test_a_run_stopped_by_a_signal_goes_on_as_if_it_had_not_been(tmp_path, unbro
     assert signal.getsignal(number) is before
     assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT]
     resumed = make_trainer(tmp_path)
-    resumed.fit(lambda step, steps, loss: losses.append(loss))
+    resumed.fit(lambda step, steps, loss, _: losses.append(loss))
     assert losses == unbroken[1]
     assert_same_weights(resumed.network, unbroken[0].network)
     assert_same_weights(resumed.averaged, unbroken[0].averaged)
@@ -222,7 +245,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path, unbroken, monke
 
     with pytest.raises(MemoryError):
         make_trainer(tmp_path).fit(die_at_5)
-    assert averaged_weights(tmp_path)[1]["step"] == 4
+    assert result_weights(tmp_path)[1]["step"] == 4
     resumed = make_trainer(tmp_path)
     resumed.fit(silent)
     assert_same_weights(resumed.network, unbroken[0].network)
@@ -250,7 +273,7 @@ def test_a_checkpoint_cut_short_is_refused_by_name(tmp_path, unbroken):
         with pytest.raises(InputError, match=rf"{CHECKPOINT}: .*cannot be read"):
             make_trainer(tmp_path).fit(silent)
         with pytest.raises(InputError, match=CHECKPOINT):
-            averaged_weights(tmp_path)
+            result_weights(tmp_path)
 
 
 def test_the_checkpoint_of_another_network_is_refused(unbroken):
@@ -273,7 +296,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_good_check
     with pytest.raises(LesionSegmenterError, match=r"loss is nan at step 3.*learning rate") as error:
         make_trainer(tmp_path).fit(silent)
     assert error.value.exit_status == 1
-    weights, progress = averaged_weights(tmp_path)
+    weights, progress = result_weights(tmp_path)
     assert progress["step"] == 2
     assert all(torch.isfinite(value).all() for value in weights.values())
 
@@ -306,7 +329,8 @@ def test_averaged_weights_follow_the_trained_ones_slowly(tmp_path):
 
 
 def test_the_learning_rate_warms_up_and_falls_to_nothing():
-    rates = [trainer._schedule(step, 10, 110) for step in range(110)]
+    settings = OptimisationSettings(steps=110, warmup=10)
+    rates = [rate_factor(settings, step, 110) for step in range(110)]
     np.testing.assert_allclose(rates[:10], np.arange(1, 11) / 10)
     assert rates[10] == 1 and rates[60] == pytest.approx(0.5) and rates[-1] < 0.001
     assert all(b < a for a, b in pairwise(rates[10:]))
@@ -315,18 +339,19 @@ def test_the_learning_rate_warms_up_and_falls_to_nothing():
 def test_a_last_stage_has_its_own_rate_and_its_own_shares_of_the_cases(tmp_path):
     recipe = Recipe(
         "a test",
+        OptimisationSettings(steps=4, batch=2, warmup=1, learning_rate=1e-2),
         NetworkSettings(**NETWORK),
-        OptimisationSettings(steps=4, batch=2, size=32, warmup=1, learning_rate=1e-2),
-        sampling=SamplingSettings(crop=48),
+        classes=CLASSES,
+        sampling=SamplingSettings(crop=48, size=32),
         stages=[StageSettings(steps=3, learning_rate=1e-4, real=0.75, painted=0.25, synthetic=0.0)],
     )
     cases = [bright_case(0), replace(bright_case(1), name="case1+painted")]
     run = Trainer(recipe, cases, tmp_path, 0, CPU)
-    rates = [run.learning_rate(step) for step in range(recipe.steps)]
+    rates = [run.learning_rate(step) for step in range(run.steps)]
     assert rates[:2] == [1e-2, 1e-2] and rates[4] == 1e-4
     assert all(later < sooner for sooner, later in pairwise(rates[1:4]))
-    np.testing.assert_allclose(run.stages[0].sampler.cumulative, [0.5, 1])
-    np.testing.assert_allclose(run.stages[-1].sampler.cumulative, [0.75, 1])
+    np.testing.assert_allclose(run.source.sampler(3).cumulative, [0.5, 1])
+    np.testing.assert_allclose(run.source.sampler(4).cumulative, [0.75, 1])
     steps = []
-    run.fit(lambda step, total, _: steps.append((step, total)))
+    run.fit(lambda step, total, *_: steps.append((step, total)))
     assert steps == [(step, 7) for step in range(1, 8)]

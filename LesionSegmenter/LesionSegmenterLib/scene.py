@@ -21,6 +21,7 @@ from .labels import LesionType
 from .lesions import Change, LesionMap, LesionRecord, Voxels
 from .scene_grid import Labelled, flair_grid
 from .scene_io import reopen
+from .scene_nodes import node_of_case
 from .scene_tags import COLOURING, JOURNAL, NEXT_ID, POSITION, Colouring
 from .scene_view import LabelmapView, SegmentationView, View
 
@@ -69,14 +70,13 @@ class LesionScene:
 
         Raises InputError where the FLAIR is missing or the records are damaged.
         """
-        for kind, view in _VIEWS.items():
-            for node in slicer.util.getNodesByClass(kind):
-                if node.GetAttribute(NEXT_ID):
-                    opened = reopen(node)
-                    scene = cls(opened.lesions, opened.flair, view(node))
-                    scene.refresh()
-                    return scene, opened.warnings
-        return None
+        node = node_of_case()
+        if node is None:
+            return None
+        opened = reopen(node)
+        scene = cls(opened.lesions, opened.flair, _VIEWS[node.GetClassName()](node))
+        scene.refresh()
+        return scene, opened.warnings
 
     def showing(self, lesions: LesionMap) -> LesionScene:
         """The same node as the view of another map of the case; what it shows otherwise counts as painted."""
@@ -143,8 +143,10 @@ class LesionScene:
         """Outline these lesions and dim every other; None for neither."""
         self._view.emphasise(self.lesions, None if ids is None else set(ids))
 
-    def hide(self) -> None:
-        """Take the lesions out of all views; their node stays in the scene."""
+    def leave(self) -> None:
+        """Take the lesions out of all views; their node stays in the scene, but `restore` prefers others."""
+        for name in (JOURNAL, POSITION):
+            self.node.RemoveAttribute(name)
         self.node.GetDisplayNode().SetVisibility(False)
         for layers in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
             if layers.GetLabelVolumeID() == self.node.GetID():

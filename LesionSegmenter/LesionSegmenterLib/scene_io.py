@@ -34,6 +34,7 @@ from .scene_grid import (
 )
 from .scene_tags import NEXT_ID, RECORD_TAG, RECORDS, TYPE_TAG, lesion_id_of, record_of
 
+_TABLE_MM = 0.01  # how exactly a case's table states a centroid
 BINARY = "Binary labelmap"
 FLAIR_ROLE = "LesionSegmenterFlair"
 """Node reference of a label volume to its FLAIR; a segmentation has Slicer's own."""
@@ -267,7 +268,7 @@ def _reconciled(
             if record.status == "rejected":
                 kept[record.lesion_id] = record
         elif now.voxels == record.voxels and np.allclose(
-            now.centroid_ras_mm, record.centroid_ras_mm, rtol=0, atol=1e-3
+            now.centroid_ras_mm, record.centroid_ras_mm, rtol=0, atol=_TABLE_MM
         ):
             kept[record.lesion_id] = record
         else:

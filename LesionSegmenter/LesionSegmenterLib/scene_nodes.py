@@ -13,12 +13,19 @@ from .scene_tags import JOURNAL, NEXT_ID
 
 def journal_of_scene() -> Path | None:
     """The journal of the case that `LesionScene.restore` would find in the scene; None without one."""
-    for kind in ("vtkMRMLSegmentationNode", "vtkMRMLLabelMapVolumeNode"):
-        for node in slicer.util.getNodesByClass(kind):
-            if node.GetAttribute(NEXT_ID):
-                path = node.GetAttribute(JOURNAL)
-                return Path(path) if path else None
-    return None
+    node = node_of_case()
+    path = node.GetAttribute(JOURNAL) if node is not None else None
+    return Path(path) if path else None
+
+
+def node_of_case() -> Any:
+    """The node of the scene's case: one that names its journal before any other; None without one.
+
+    A case whose review was left, as another was opened, has a node as well, but names no journal any more.
+    """
+    kinds = ("vtkMRMLSegmentationNode", "vtkMRMLLabelMapVolumeNode")
+    ours = [n for kind in kinds for n in slicer.util.getNodesByClass(kind) if n.GetAttribute(NEXT_ID)]
+    return next((node for node in ours if node.GetAttribute(JOURNAL)), ours[0] if ours else None)
 
 
 def remove_node(node: Any) -> None:

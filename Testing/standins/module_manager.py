@@ -107,9 +107,7 @@ class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):  # noqa: N801
         self._side.setup()
 
     def reload(self) -> None:
-        self.setup()
-        if self._entered:
-            self._call("enter")
+        self.setup()  # and not enter, although the module may be entered
 
     def self(self) -> Any:
         return self._side

@@ -12,6 +12,9 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from vtk.util.numpy_support import vtk_to_numpy
 
 from .mrml_widgets import qMRMLWidget
+from .problems import tell
+
+Range = tuple[float, float]
 
 _MARGIN = 40  # pixels around the axes
 
@@ -24,6 +27,7 @@ class qMRMLPlotView(qMRMLWidget):  # noqa: N801
         self.setMinimumSize(160, 120)
         self._view_node: Any = None
         self._observed: list[tuple[Any, int]] = []
+        self._first: dict[tuple[str, ...], list[Range]] = {}
 
     def setMRMLPlotViewNode(self, node: Any) -> None:  # noqa: N802
         self._view_node = node
@@ -70,23 +74,36 @@ class qMRMLPlotView(qMRMLWidget):  # noqa: N801
         painter.setPen(QtCore.Qt.GlobalColor.black)
         painter.drawRect(area)
         lines = [(series, self._points(series)) for series in self._series()]
+        for _, points in lines:
+            if len(points) < 2:
+                tell("Attempted to paint a line with <2 points.")
         everything = [point for _, points in lines for point in points]
         if not everything:
             return
-        view = _Axes(area, everything)
+        view = _Axes(area, self._ranges(everything))
         _label(painter, view, self._chart())
         for number, (series, points) in enumerate(lines):
             _draw(painter, view, series, points)
             painter.drawText(area.topLeft() + QtCore.QPointF(12, 18 + 16 * number), series.GetName())
 
+    def _ranges(self, points: list[tuple[float, float]]) -> list[Range]:
+        """The chart's own; automatic ones are of the points that these series had when they were added."""
+        chart = self._chart()
+        names = tuple(series.GetID() for series in self._series())
+        spans = [(min(values), max(values)) for values in zip(*points, strict=True)]
+        x, y = self._first.setdefault(names, spans)
+        return [
+            x if chart.GetXAxisRangeAuto() else chart.GetXAxisRange(),
+            y if chart.GetYAxisRangeAuto() else chart.GetYAxisRange(),
+        ]
+
 
 class _Axes:
-    """From a chart's numbers to places in an area: the axes run from the least to the greatest."""
+    """From a chart's numbers to places in an area."""
 
-    def __init__(self, area: QtCore.QRectF, points: list[tuple[float, float]]) -> None:
+    def __init__(self, area: QtCore.QRectF, ranges: list[Range]) -> None:
         self.area = area
-        self.low = [min(values) for values in zip(*points, strict=True)]
-        self.high = [max(values) for values in zip(*points, strict=True)]
+        self.low, self.high = zip(*ranges, strict=True)
 
     def place(self, point: tuple[float, float]) -> QtCore.QPointF:
         """Where a point is drawn; in the middle where an axis has one number alone."""

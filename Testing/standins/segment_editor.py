@@ -110,6 +110,10 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):  # noqa: N801
         self._diameter.setPrefix("Brush ")
         self._diameter.valueChanged.connect(self._set_diameter)
         layout.addWidget(self._diameter, 0, 2)
+        frame = QtWidgets.QFrame(self)  # with a grip to make the table of the segments larger
+        frame.setObjectName("SegmentsTableResizableFrame")
+        QtWidgets.QTableView(frame).setObjectName("SegmentsTableView")
+        layout.addWidget(frame, 1, 0, 1, 3)
 
     def _set_diameter(self, value: float) -> None:
         if self._node is not None:

@@ -4,55 +4,42 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from safetensors.torch import save
 
 from LesionSegmenterLib.bundle import (
     CARD,
     WEIGHTS,
-    Architecture,
     Bundle,
     BundleSpec,
-    ModelInput,
-    Output,
     TrainingData,
+    load_bundle,
     write_bundle,
 )
 from LesionSegmenterLib.errors import InputError
-from LesionSegmenterLib.labels import LesionType
 from LesionSegmenterLib.networks import build
 
 from .card import model_card
-from .recipe import LISTINGS, load_recipe
-from .trainer import CHECKPOINT
+from .checkpoint import result_weights
+from .fit_command import NOTE
+from .listing import LISTINGS
+from .recipe import Recipe, load_recipe, parse_recipe
+from .specification import specification
 
 CLASSIFIER = "classifier.safetensors"
 _CLASSIFIER_DATA = ("bank_soop", "bank_lesymap", "bank_ms_components", "bank_ms_whole", "icbm152")
 
 
-def averaged_weights(run: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """The averaged weights of a run's checkpoint, and how far it got; InputError without a checkpoint."""
-    path = run / CHECKPOINT
-    if not path.is_file():
-        raise InputError("no checkpoint of a run here", run, "Train one with lesion-train fit")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        weights = {name: value.contiguous() for name, value in state["averaged"].items()}
-        return weights, {key: state[key] for key in ("step", "loss", "seconds", "seed")}
-    except Exception as error:
-        raise InputError(
-            "the checkpoint cannot be read", path, "It may be cut short: resume the run"
-        ) from error
-
-
 def training_data(names: Iterable[str]) -> list[TrainingData]:
-    """Licence and citation of the data sets of those names, from the package's table."""
-    table = yaml.safe_load((LISTINGS / "sources.yaml").read_text())
-    return [TrainingData(**table[name]) for name in table if name in set(names)]
+    """Licence and citation of the data sets of those names; what the package's table lacks is the user's."""
+    table = yaml.safe_load((LISTINGS / "sources.yaml").read_text(encoding="utf-8"))
+    wanted = set(names)
+    known = [TrainingData(**table[name]) for name in table if name in wanted]
+    return known + [TrainingData(name, "the user's own data", "") for name in sorted(wanted - table.keys())]
 
 
 def make_bundle(
@@ -63,51 +50,75 @@ def make_bundle(
     version: str,
     classifier: Path | None,
     scores: dict[str, Any],
-    threshold: float,
+    threshold: float | None,
 ) -> Bundle:
-    """Write the bundle of a finished run of a slice network: channel 1 white-matter lesion, 2 stroke.
+    """Write the bundle of a run: its best weights by validation, else the averaged ones.
 
-    ``scores`` is what ``lesion-train evaluate --json`` wrote, empty where nothing was measured yet. Raises
-    InputError where ``run`` holds no run or ``classifier`` no file.
+    ``scores`` is what ``lesion-train evaluate --json`` wrote, empty where nothing was measured yet. Without a
+    classifier or a threshold, a run that started from a bundle keeps that one's. InputError where ``run``
+    holds no run or ``classifier`` no file.
     """
     noted = _read_run(run)
-    recipe = load_recipe(noted["recipe"])
-    weights, progress = averaged_weights(run)
+    recipe = _recipe_of(noted, run)
+    weights, progress = result_weights(run)
+    start = _start_of(noted)
+    if classifier is None and start is not None:
+        classifier = start.classifier
     if classifier is not None and not classifier.is_file():
         raise InputError("no such classifier", classifier, "Train one with lesion-train cascade")
     data = training_data([*noted["data_sets"], *(_CLASSIFIER_DATA if classifier else ())])
-    parameters = sum(p.numel() for p in build(recipe.network.name, recipe.network.arguments).parameters())
-    spec = BundleSpec(
-        name=name,
-        version=version,
-        title=recipe.purpose,
-        architecture=Architecture(recipe.network.name, recipe.network.arguments),
-        inputs=[ModelInput("FLAIR")],
-        preprocessing={"normalisation": "deep-median-mad", "context_slices": 1, "planes": "all"},
-        output=Output("types", {1: int(LesionType.LESION), 2: int(LesionType.STROKE)}, threshold),
-        shape="slice",
+    if start is not None:  # what its weights came from is in these too
+        data += [item for item in start.spec.training_data if item not in data]
+    plain = specification(recipe, name, version)
+    spec = replace(
+        plain,
+        output=replace(plain.output, threshold=_threshold(threshold, start)),
         training_data=data,
-        licence="Apache-2.0; the training data keep their own",
         scores=scores,
         classifier=CLASSIFIER if classifier else None,
-        split="components",
     )
-    card = model_card(f"{name} {version}", recipe, noted, progress, data, scores, parameters)
+    card = model_card(spec, recipe, noted, progress, _parameters(spec))
     files: dict[str, Path | bytes] = {WEIGHTS: save(weights), CARD: card.encode()}
     if classifier is not None:
         files[CLASSIFIER] = classifier
     return write_bundle(out, spec, files)
 
 
+def _threshold(stated: float | None, start: Bundle | None) -> float:
+    if stated is not None:
+        return stated
+    return start.spec.output.threshold if start else 0.5
+
+
+def _parameters(spec: BundleSpec) -> int:
+    network = build(spec.architecture.name, spec.architecture.arguments)
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
 def _read_run(run: Path) -> dict[str, Any]:
-    """What ``fit`` noted of a run: recipe, seed, start, device, data sets."""
-    path = run / "run.json"
+    """What ``fit`` noted of a run: recipe, seed, start, device, data sets, settings."""
+    path = run / NOTE
     if not path.is_file():
         raise InputError("no run here", run, "Train one with lesion-train fit")
     noted = read_json(path)
     if lacking := {"recipe", "seed", "started", "device", "data_sets"} - noted.keys():
         raise InputError(f"lacks {', '.join(sorted(lacking))}", path, "Resume the run with lesion-train fit")
     return noted
+
+
+def _recipe_of(noted: dict[str, Any], run: Path) -> Recipe:
+    """The recipe as the run had it; earlier runs noted its name alone."""
+    if "settings" not in noted:
+        return load_recipe(noted["recipe"])
+    try:
+        return parse_recipe(noted["settings"])
+    except ValueError as error:
+        raise InputError(f"settings: {error}", run / NOTE, "Train with this version") from error
+
+
+def _start_of(noted: dict[str, Any]) -> Bundle | None:
+    start = noted.get("start")
+    return load_bundle(start["folder"]) if start else None
 
 
 def read_json(path: Path) -> dict[str, Any]:

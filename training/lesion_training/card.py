@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from LesionSegmenterLib.bundle import TrainingData
+from LesionSegmenterLib.bundle import BundleSpec
+from LesionSegmenterLib.labels import LesionType
 
 from .recipe import Recipe
 
@@ -12,51 +13,99 @@ COLUMNS = ("dice", "lesion_recall", "lesion_precision", "lesion_f1", "pq")
 
 
 def model_card(
-    title: str,
-    recipe: Recipe,
-    run: dict[str, Any],
-    progress: dict[str, Any],
-    data: list[TrainingData],
-    scores: dict[str, Any],
-    parameters: int,
+    spec: BundleSpec, recipe: Recipe, run: dict[str, Any], progress: dict[str, Any], parameters: int
 ) -> str:
     """The card's Markdown text.
 
-    ``run`` is what ``fit`` noted, ``progress`` what its checkpoint says (step, loss, seconds, seed),
-    ``scores`` the content of ``lesion-train evaluate --json``.
+    ``run`` is what ``fit`` noted, ``progress`` what its checkpoint says (step, loss, seconds, seed,
+    validation); the specification's scores are the content of ``lesion-train evaluate --json``.
     """
-    settings = recipe.optimisation
+    painted = recipe.cases.painted or recipe.cases.synthetic
+    data = [
+        f"- {item.name}. Licence: {item.licence}. {item.citation}".rstrip() for item in spec.training_data
+    ]
     sections = [
-        f"# {title}",
-        recipe.purpose[0].upper() + recipe.purpose[1:] + ".",
+        f"# {spec.name} {spec.version}",
+        spec.title[0].upper() + spec.title[1:] + ".",
         "## What it takes and gives",
-        f"A FLAIR volume of any orientation and slice thickness, whole head or skull-stripped. Network: "
-        f"{recipe.network.name}, {parameters:,} parameters, reading 1 mm slices with their two neighbours; "
-        "volumes with slices under 1.5 mm are read in all three planes and averaged. Channel 1 is a lesion "
-        "of the white matter (WMH or MS), channel 2 a stroke; a classifier of 11 measures of a lesion tells "
-        "WMH, stroke and MS apart (the cascade of Llambias et al.).",
+        f"A FLAIR volume of any orientation and slice thickness, whole head or skull-stripped"
+        f"{', and a T1 of the same head' if 'T1' in recipe.inputs else ''}. Network: "
+        f"{spec.architecture.name}, {parameters:,} parameters, reading {_reads(recipe)}. {_channels(spec)}",
         "## Training data",
-        "\n".join(f"- {item.name}. Licence: {item.licence}. {item.citation}" for item in data),
-        "No real FLAIR with vascular WMH or with stroke was at hand: those lesions were painted into real "
-        "and synthetic heads from mask banks and rules. How the model does on real ones, these scores "
-        "cannot say.",
+        "\n".join(data) or "- not stated",
+        *([_PAINTED] if painted else []),
         "## Training",
-        f"`lesion-train fit {run['recipe']} --data DATA --out RUN --seed {run['seed']}` on {run['started']}: "
-        f"{progress['step']} steps of {settings.batch} slices, {progress['seconds'] / 60:.0f} minutes on "
-        f"{run['device']['name']} in {run['device']['precision']}; last loss {progress['loss']:.3f}. "
-        "Every other setting is in the recipe file.",
+        _training(recipe, run, progress),
         "## Scores",
         "Measured by `lesion-train evaluate` on patients that were never trained on, at their native grids. "
         "Lesion recall, precision and F1 as the WMH challenge defines them (26-connected, any overlap); "
         "PQ at IoU > 0.1; quiet: false-positive ml per litre of brain in slices without a lesion.",
-        _score_table(scores),
+        _score_table(spec.scores),
         "## What it is not",
         "Not a medical device and not for diagnosis: a proposal for a person to correct. It was trained on "
-        "few patients, most of them with MS. Expect misses among lesions under 3 mm and among faint strokes, "
-        "false positives in bright cortex, and types that are wrong for single lesions more often than for "
-        "scans.",
+        f"{_patients(run)}. Expect misses among lesions under 3 mm and among faint strokes, false positives "
+        "in bright cortex, and types that are wrong for single lesions more often than for scans.",
     ]
     return "\n\n".join(sections) + "\n"
+
+
+_PAINTED = (
+    "No real FLAIR with vascular WMH or with stroke was at hand: those lesions were painted into real and "
+    "synthetic heads from mask banks and rules. How the model does on real ones, these scores cannot say."
+)
+
+
+def _reads(recipe: Recipe) -> str:
+    if recipe.volumetric:
+        return "volumes of 1 mm"
+    if recipe.sampling is None:
+        return "slices of 1 mm pixels as they were acquired"
+    neighbours = " with their two neighbours" if recipe.context_slices else ""
+    return (
+        f"1 mm slices{neighbours}; volumes with slices under 1.5 mm are read in all three planes and averaged"
+    )
+
+
+def _channels(spec: BundleSpec) -> str:
+    """What the network's channels mean."""
+    names = {kind: kind.label for kind in LesionType} | {LesionType.LESION: "lesion of any other type"}
+    if spec.output.kind == "binary":
+        text = "It marks lesions of any type."
+    elif set(spec.output.label_map.values()) == {LesionType.LESION, LesionType.STROKE}:
+        text = "Channel 1 is a lesion of the white matter (WMH or MS), channel 2 a stroke."
+    else:
+        meanings = (f"{channel} {names[LesionType(v)]}" for channel, v in spec.output.label_map.items())
+        text = f"Channels: {', '.join(meanings)}."
+    if spec.output.kind == "instances":
+        text += " A centre heat and offsets to the centre tell lesions that touch apart (Wynen et al. 2024)."
+    if spec.classifier:
+        text += (
+            " A classifier of 11 measures of a lesion tells WMH, stroke and MS apart (the cascade of "
+            "Llambias et al.)."
+        )
+    return text
+
+
+def _training(recipe: Recipe, run: dict[str, Any], progress: dict[str, Any]) -> str:
+    """The command, how long it took, and where it began."""
+    start = run.get("start")
+    options = (" --small" if run.get("small") else "") + (f" --start {start['name']}" if start else "")
+    options += " --layers last" if run.get("layers") == "last" else ""
+    validation = progress.get("validation")
+    best = "" if validation is None else f"; best validation score {validation:.3f}"
+    return (
+        f"`lesion-train fit {run['recipe']} --data DATA --out RUN --seed {run['seed']}{options}` on "
+        f"{run['started']}: {progress['step']} steps of {recipe.optimisation.batch} "
+        f"{'patches' if recipe.volumetric else 'slices'}, {progress['seconds'] / 60:.0f} minutes on "
+        f"{run['device']['name']} in {run['device']['precision']}; last loss {progress['loss']:.3f}{best}. "
+        + (f"It began with the weights of {start['name']} {start['version']}. " if start else "")
+        + "Every other setting is in the recipe file."
+    )
+
+
+def _patients(run: dict[str, Any]) -> str:
+    cases = run.get("cases", {}).get("train")
+    return f"{cases} cases" if cases else "few patients, most of them with MS"
 
 
 def _score_table(scores: dict[str, Any]) -> str:

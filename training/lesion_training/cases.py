@@ -1,21 +1,24 @@
-"""The cases of a listing, read, checked and put on the network's working grid."""
+"""A training case: where its files lie, and how it is read, checked and put on the network's working grid."""
 
 from __future__ import annotations
 
-import csv
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from LesionSegmenterLib.engine.preprocessing import ISOTROPIC_BELOW_MM, prepare
+from LesionSegmenterLib.engine.preprocessing import ISOTROPIC_BELOW_MM, WorkingGrid, prepare
 from LesionSegmenterLib.errors import InputError
-from LesionSegmenterLib.image import read_labels, read_volume, same_grid, to_canonical
+from LesionSegmenterLib.image import Volume, read_labels, read_volume, resample_onto, same_grid, to_canonical
+from LesionSegmenterLib.instances import label_components
 from LesionSegmenterLib.labels import LesionType
 
-# Training targets. White-matter lesions (WMH or MS) and strokes differ in place and shape; WMH and MS of
-# one voxel's neighbourhood do not, so telling those apart is left to the classifier of whole lesions.
-BACKGROUND, WHITE_MATTER_LESION, STROKE, DOUBTFUL, IGNORE = 0, 1, 2, 3, 255
+# Training targets are a recipe's classes; in the shipped one, white-matter lesions (WMH or MS) and strokes:
+# they differ in place and shape; WMH and MS of one voxel's neighbourhood do not, so that telling those apart
+# is left to the classifier of whole lesions. Besides the classes there are two marks.
+BACKGROUND, WHITE_MATTER_LESION, STROKE, DOUBTFUL, IGNORE = 0, 1, 2, 254, 255
 TARGET_OF_TYPE = {
     LesionType.WMH: WHITE_MATTER_LESION,
     LesionType.MS: WHITE_MATTER_LESION,
@@ -23,17 +26,22 @@ TARGET_OF_TYPE = {
     LesionType.STROKE: STROKE,
 }
 UNMARKED_BRIGHT = 1.2  # an unmarked voxel this bright may be a lesion that a partial truth leaves out
-LISTING = "cases.tsv"
 
 
 @dataclass(frozen=True)
 class CaseEntry:
-    """One row of a listing; paths are relative to the data folder.
+    """Where a case's files lie and what they mean; a row of a listing.
 
-    ``lesion_values`` are the mask's values that mean lesion, ``doubtful_values`` those that experts call
-    normal though bright (half weight), ``ventricle_values`` those that mark the ventricles.
-    ``complete`` says whether every lesion is marked; ``weight`` how often the case is drawn; ``painted`` how
-    many variants with lesions painted in are made of it.
+    image, mask, t1, instances : the FLAIR, its lesions, and where there are any a T1 and lesion ids.
+    type : of the lesions where the mask does not type them; ``typed`` gives the types of a mask that does.
+    lesion_values, doubtful_values, ventricle_values : values of the mask that mean lesion, that experts call
+        normal though bright (half weight), and that mark the ventricles.
+    unreviewed, rejected : lesion ids that nobody has looked at (not counted in the loss) and that somebody
+        took back (background).
+    marked : types that the mask marks where they occur, empty for all; ``complete`` says whether it marks
+        every lesion of those.
+    weight : how often the case is drawn; ``painted`` how many variants with painted lesions are made of it.
+    split : train, validation, test, or empty to be drawn.
     """
 
     case: str
@@ -50,11 +58,43 @@ class CaseEntry:
     complete: bool = True
     weight: float = 1.0
     painted: int = 0
+    typed: Mapping[int, LesionType] = field(default_factory=dict)
+    t1: Path | None = None
+    instances: Path | None = None
+    marked: tuple[LesionType, ...] = ()
+    unreviewed: tuple[int, ...] = ()
+    rejected: tuple[int, ...] = ()
+
+    def type_of(self, value: int) -> LesionType:
+        """The lesion type of a value of the mask."""
+        return self.typed.get(value, self.type)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What a recipe wants of its cases.
+
+    classes : the target of each lesion type; lesions of other types are left out of the loss.
+    t1 : whether a T1 is read too; ``instances``, whether lesion ids are.
+    keep_slices : whether thick slices stay as they are (2D networks) or become 1 mm too (3D ones).
+    """
+
+    classes: Mapping[LesionType, int] = field(default_factory=lambda: dict(TARGET_OF_TYPE))
+    t1: bool = False
+    instances: bool = False
+    keep_slices: bool = True
 
 
 @dataclass(eq=False)
 class PreparedCase:
-    """A case on the working grid: image float32 and targets uint8, both (i, j, k) in RAS axis order."""
+    """A case on the working grid; arrays are (i, j, k) in RAS axis order.
+
+    image, t1 : normalised intensities, floating.
+    target : uint8 classes, DOUBTFUL and IGNORE.
+    instances : int32 lesion ids, where the recipe wants them.
+    marked : types that the truth marks, empty for all.
+    unmarked : classes that the truth does not mark and that no marked type shares.
+    """
 
     name: str
     patient: str
@@ -66,105 +106,149 @@ class PreparedCase:
     weight: float
     complete: bool = True
     ventricles: np.ndarray | None = field(default=None, repr=False)
+    t1: np.ndarray | None = field(default=None, repr=False)
+    instances: np.ndarray | None = field(default=None, repr=False)
+    marked: tuple[LesionType, ...] = ()
+    unmarked: tuple[int, ...] = ()
+    dataset: str = ""
 
     @property
     def isotropic(self) -> bool:
         return max(self.spacing) < ISOTROPIC_BELOW_MM
 
+    @property
+    def grid(self) -> WorkingGrid:
+        """The working grid by itself, as if the image had been given on it."""
+        shape = self.image.shape
+        box = tuple((0, n) for n in shape)
+        return WorkingGrid(shape, box, shape, self.spacing, self.slice_axis)  # type: ignore[arg-type]
 
-def read_listing(listing: Path, root: Path) -> list[CaseEntry]:
-    """The entries of a tab-separated listing whose images lie under ``root``.
 
-    Raises InputError for a missing file or column, and where one patient stands in two splits.
+def is_lesion(target: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """The voxels of a target that hold a class of lesion."""
+    return (target > BACKGROUND) & (target < DOUBTFUL)
+
+
+def prepare_case(
+    entry: CaseEntry, preparation: Preparation | None = None, warn: Callable[[str], None] = lambda _: None
+) -> PreparedCase:
+    """Read a case and put it on the working grid.
+
+    ``warn`` gets a line for what had to be mended on reading. InputError, naming the file, for one that
+    cannot be read, for a mask or ids on another grid, a value outside the label map, or a T1 that the recipe
+    wants and the case lacks.
     """
-    if not listing.is_file():
-        raise InputError("no such listing of cases", listing)
-    try:
-        with listing.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file, delimiter="\t"))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError("cannot be read as a table", listing, "Write it as tab-separated text") from error
-    entries = []
-    for number, row in enumerate(rows, start=2):
-        try:
-            entries.append(_entry(row, root))
-        except KeyError as error:
-            raise InputError(f"there is no column {error}", listing) from error
-        except (ValueError, TypeError, AttributeError) as error:  # the latter two where a line is too short
-            raise InputError(f"line {number} cannot be read: {error}", listing) from error
-    check_splits(entries, listing)
-    for entry in entries:
-        for path in (entry.image, entry.mask):
-            if path is not None and not path.is_file():
-                raise InputError("file is missing", path, f"It is named by {listing}")
-    if not entries:
-        raise InputError("the listing names no case", listing)
-    return entries
-
-
-def check_splits(entries: list[CaseEntry], listing: Path | None = None) -> None:
-    """Raise InputError where one patient stands in two splits."""
-    splits: dict[str, str] = {}
-    for entry in entries:
-        if splits.setdefault(entry.patient, entry.split) != entry.split:
-            raise InputError(f"patient {entry.patient} stands in two splits", listing, "Keep each in one")
-
-
-def _entry(row: dict[str, str], root: Path) -> CaseEntry:
-    def values(column: str) -> tuple[int, ...]:
-        return tuple(int(v) for v in row[column].split(",") if v)
-
-    return CaseEntry(
-        case=row["case"],
-        patient=row["patient"],
-        split=row["split"],
-        image=root / row["image"],
-        mask=root / row["mask"] if row["mask"] else None,
-        type=LesionType.from_label(row["type"]),
-        dataset=row["dataset"],
-        lesion_values=values("lesion_values"),
-        doubtful_values=values("doubtful_values"),
-        ventricle_values=values("ventricle_values"),
-        whole_head=row["whole_head"] == "1",
-        complete=row["complete"] == "1",
-        weight=float(row["weight"]),
-        painted=int(row["painted"]),
-    )
-
-
-def prepare_case(entry: CaseEntry) -> PreparedCase:
-    """Read a case and put it on the working grid; InputError where mask and image do not share a grid."""
+    wanted = preparation or Preparation()
     volume = read_volume(entry.image)
-    array, affine, _ = to_canonical(volume.array, volume.affine)
-    (image,), grid = prepare(array, tuple(np.linalg.norm(affine[:3, :3], axis=0)))
-    target = np.zeros(image.shape, np.uint8)
-    ventricles = None
-    if entry.mask is not None:
-        mask = read_labels(entry.mask, "mask")
-        if not same_grid(mask, volume):
-            raise InputError(
-                "the mask is on another grid than its image", entry.mask, f"Image: {entry.image}"
-            )
-        labels = to_canonical(mask.array, mask.affine)[0]
-
-        def gathered(values: tuple[int, ...]) -> np.ndarray:
-            return grid.gather(np.isin(labels, values)) > 0.5
-
-        target[gathered(entry.doubtful_values)] = DOUBTFUL
-        target[gathered(entry.lesion_values)] = TARGET_OF_TYPE[entry.type]
-        if entry.ventricle_values:
-            ventricles = gathered(entry.ventricle_values)
-    if not entry.complete:
-        target[(target == BACKGROUND) & (image > UNMARKED_BRIGHT)] = DOUBTFUL
-    return PreparedCase(
+    for warning in volume.warnings:
+        warn(f"{entry.image}: {warning}")
+    array, affine, orientation = to_canonical(volume.array, volume.affine)
+    others = [orientation.apply(_t1(entry, volume))] if wanted.t1 else []
+    try:
+        images, grid = prepare(
+            array, tuple(np.linalg.norm(affine[:3, :3], axis=0)), *others, keep_slices=wanted.keep_slices
+        )
+    except InputError as error:  # it knows the array alone
+        raise InputError(error.what, entry.image, error.todo) from error
+    case = PreparedCase(
         entry.case,
         entry.patient,
-        image,
-        target,
+        images[0],
+        np.zeros(images[0].shape, np.uint8),
         grid.spacing,
         grid.slice_axis,
         entry.whole_head,
         entry.weight,
         entry.complete,
-        ventricles,
+        t1=images[1] if others else None,
+        marked=entry.marked,
+        dataset=entry.dataset,
     )
+    if entry.mask is not None:
+        _mark_lesions(case, entry, wanted, volume, grid)
+    if not entry.complete:
+        case.target[(case.target == BACKGROUND) & (case.image > UNMARKED_BRIGHT)] = DOUBTFUL
+    _leave_out_unmarked(case, entry, wanted.classes)
+    return case
+
+
+def _t1(entry: CaseEntry, volume: Volume) -> NDArray[np.float32]:
+    """The T1 on the FLAIR's grid."""
+    if entry.t1 is None:
+        raise InputError("the recipe reads a T1 and this case has none", entry.image, "Name it in column t1")
+    return resample_onto(read_volume(entry.t1, "T1"), volume)[0]
+
+
+def _read_like(path: Path, what: str, volume: Volume) -> NDArray[np.int32]:
+    """A label image in canonical order; InputError where it is on another grid than the volume."""
+    labels = read_labels(path, what)
+    if not same_grid(labels, volume):
+        raise InputError(f"the {what} is on another grid than its image", path, f"Image: {volume.path}")
+    return to_canonical(labels.array, labels.affine)[0]
+
+
+def _mark_lesions(
+    case: PreparedCase, entry: CaseEntry, wanted: Preparation, volume: Volume, grid: WorkingGrid
+) -> None:
+    """Set target, ventricles and instances from the case's files."""
+    assert entry.mask is not None
+    labels = _read_like(entry.mask, "mask", volume)
+    if entry.typed and (unknown := set(np.unique(labels).tolist()) - {0, *entry.typed}):
+        known = ", ".join(map(str, sorted(entry.typed)))
+        raise InputError(
+            f"the mask holds the value {min(unknown)}, which is no lesion type",
+            entry.mask,
+            f"Known here: 0 and {known}. Say in column lesion_values what its values mean",
+        )
+    ids = None if entry.instances is None else _read_like(entry.instances, "lesion ids", volume)
+    if ids is not None and entry.rejected:
+        labels = np.where(np.isin(ids, entry.rejected), 0, labels)
+
+    def gathered(mask: NDArray[np.bool_], share: float = 0.5) -> NDArray[np.bool_]:
+        return grid.gather(mask) > share
+
+    case.target[gathered(np.isin(labels, entry.doubtful_values))] = DOUBTFUL
+    by_class: dict[int, list[int]] = {}
+    for value in entry.lesion_values:
+        by_class.setdefault(wanted.classes.get(entry.type_of(value), IGNORE), []).append(value)
+    for target, values in by_class.items():
+        case.target[gathered(np.isin(labels, values))] = target
+    if ids is not None and entry.unreviewed:
+        # A voxel that the lesion only touches is left out as well.
+        case.target[gathered(np.isin(ids, entry.unreviewed), 0.1)] = IGNORE
+    if entry.ventricle_values:
+        case.ventricles = gathered(np.isin(labels, entry.ventricle_values))
+    if wanted.instances:
+        case.instances = _instances(case.target, ids, grid)
+
+
+def _instances(
+    target: NDArray[np.uint8], ids: NDArray[np.int32] | None, grid: WorkingGrid
+) -> NDArray[np.int32]:
+    """Lesion ids on the working grid, of the target's lesion voxels; components (6) where none were given."""
+    lesion = is_lesion(target)
+    if ids is None:
+        return label_components(lesion, 6)
+    found = ids[tuple(slice(*side) for side in grid.box)]
+    for axis, (size, new) in enumerate(zip(found.shape, grid.shape, strict=True)):
+        found = found.take(((np.arange(new) + 0.5) * size / new).astype(int), axis)
+    # A lesion voxel beside its own id's voxels, by rounding, belongs to no other lesion than its neighbours.
+    pieces = label_components(lesion & (found == 0), 26)
+    return np.where(lesion, np.where(found > 0, found, pieces + (found.max() + 1) * (pieces > 0)), 0).astype(
+        np.int32
+    )
+
+
+def _leave_out_unmarked(case: PreparedCase, entry: CaseEntry, classes: Mapping[LesionType, int]) -> None:
+    """Note the classes that the truth does not mark, and ignore what may be an unmarked lesion.
+
+    Where unmarked types have a class of their own, the loss counts that class as background (`Batch`). Where
+    they share one with marked types, as in a binary network, bright voxels of the background are ignored.
+    """
+    if not entry.marked:
+        return
+    marked = {classes[kind] for kind in entry.marked if kind in classes}
+    unmarked = {target for kind, target in classes.items() if kind not in entry.marked}
+    case.unmarked = tuple(sorted(unmarked - marked))
+    if unmarked & marked:
+        case.target[(case.target == BACKGROUND) & (case.image > UNMARKED_BRIGHT)] = IGNORE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,12 @@ from LesionSegmenterLib.engine.brain import rough_brain_mask
 from LesionSegmenterLib.engine.model import Model
 from LesionSegmenterLib.engine.preprocessing import prepare
 from LesionSegmenterLib.errors import InputError
+from LesionSegmenterLib.evaluation.pictures import error_picture
+from LesionSegmenterLib.evaluation.tables import plain
 from LesionSegmenterLib.image import Volume, read_labels, read_volume, to_canonical
 from LesionSegmenterLib.instances import label_components
 from LesionSegmenterLib.metrics import evaluate_case
+from LesionSegmenterLib.metrics.groups import CaseScores
 from LesionSegmenterLib.progress import NoReporter
 from LesionSegmenterLib.segment import SegmentOptions, segment
 
@@ -27,10 +30,12 @@ from .cases import CaseEntry
 class CaseScore:
     """One case: metrics by name (see `evaluate_case`), volumes in ml, and the scan's type.
 
-    ``quiet_ml_per_litre`` is the false-positive volume, per litre of brain, in slices without a lesion.
+    ``quiet_ml_per_litre`` is the false-positive volume, per litre of brain, in slices without a lesion;
+    ``picture`` a PNG of what was found and missed.
     """
 
     case: str
+    centre: str
     metrics: dict[str, float]
     true_ml: float
     found_ml: float
@@ -38,6 +43,12 @@ class CaseScore:
     true_type: str
     scan_type: str | None
     seconds: float
+    picture: bytes = field(default=b"", repr=False)
+
+    def of_model(self, model: str) -> CaseScores:
+        """The scores as tables and statistics take them."""
+        metrics = {**self.metrics, "quiet_ml_per_litre": self.quiet_ml_per_litre, "seconds": self.seconds}
+        return CaseScores(self.case, model, self.centre, self.true_type, metrics, self.scan_type)
 
 
 def score_case(entry: CaseEntry, options: SegmentOptions, model: Model) -> CaseScore:
@@ -45,6 +56,8 @@ def score_case(entry: CaseEntry, options: SegmentOptions, model: Model) -> CaseS
     if entry.mask is None:
         raise InputError("the case has no truth to score against", entry.image)
     with tempfile.TemporaryDirectory() as folder:
+        if any(item.modality == "T1" for item in model.bundle.spec.inputs):
+            options = replace(options, t1=entry.t1)
         result = segment(entry.image, Path(folder), options, NoReporter(), model)
         found = read_labels(result.files["instances"])
     truth = read_labels(entry.mask, "mask")
@@ -54,9 +67,11 @@ def score_case(entry: CaseEntry, options: SegmentOptions, model: Model) -> CaseS
     others = tuple(axis for axis in range(3) if axis != thick)
     quiet = ~(lesion | np.isin(truth.array, entry.doubtful_values)).any(axis=others)
     false_voxels = (found.array > 0).sum(axis=others)[quiet].sum()
-    brain_voxels = _brain(read_volume(entry.image)).sum(axis=others)[quiet].sum()
+    flair = read_volume(entry.image)
+    brain_voxels = _brain(flair).sum(axis=others)[quiet].sum()
     return CaseScore(
         entry.case,
+        entry.dataset,
         evaluate_case(found.array, label_components(lesion), truth.affine),
         float(lesion.sum()) * voxel_ml,
         float((found.array > 0).sum()) * voxel_ml,
@@ -64,7 +79,15 @@ def score_case(entry: CaseEntry, options: SegmentOptions, model: Model) -> CaseS
         entry.type.label,
         result.sidecar["scan_type"],
         round(sum(result.sidecar["seconds"].values()), 1),
+        _picture(flair, found.array > 0, lesion),
     )
+
+
+def _picture(flair: Volume, found: np.ndarray, lesion: np.ndarray) -> bytes:
+    """The slices of a case where most is wrong."""
+    array, affine, orientation = to_canonical(flair.array, flair.affine)
+    spacing = np.linalg.norm(affine[:3, :3], axis=0).tolist()
+    return error_picture(array, orientation.apply(found), orientation.apply(lesion), spacing)
 
 
 def _brain(volume: Volume) -> np.ndarray:
@@ -77,15 +100,9 @@ def _brain(volume: Volume) -> np.ndarray:
 
 def score_summary(scores: list[CaseScore]) -> dict[str, Any]:
     """The scores as plain values for JSON: ``cases`` by name, and ``mean`` over them; nan becomes None."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: plain(item) for key, item in value.items()}
-        return None if isinstance(value, float) and not np.isfinite(value) else value
-
     mean = {c: float(np.nanmean([s.metrics[c] for s in scores])) for c in COLUMNS}
     mean["quiet"] = float(np.nanmean([s.quiet_ml_per_litre for s in scores]))
-    cases = {s.case: asdict(s) for s in scores}
+    cases = {s.case: {k: v for k, v in asdict(s).items() if k != "picture"} for s in scores}
     return plain({"cases": cases, "mean": mean})
 
 

@@ -20,6 +20,7 @@ class SamplingSettings:
     """How slices are drawn.
 
     crop : side of the square that is cut out, in pixels of 1 mm.
+    size : side of what augmentation cuts out of that, for the network.
     lesion_share : share of the draws that are centred near a lesion.
     axial_share : of an isotropic case, the share of axial slices; the rest is sagittal or coronal.
     thick_share : of an isotropic case's axial slices, the share averaged to thick ones.
@@ -27,6 +28,7 @@ class SamplingSettings:
     """
 
     crop: int = 208
+    size: int = 160
     lesion_share: float = 0.7
     axial_share: float = 0.6
     thick_share: float = 0.5

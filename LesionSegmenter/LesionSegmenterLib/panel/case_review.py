@@ -15,6 +15,7 @@ from ..scene import LesionScene
 from ..scene_files import read_probability
 from ..scene_grid import Grid, flair_grid, same_grid
 from ..scene_io import Opened, open_case
+from ..scene_nodes import journal_of_scene
 from ..scene_tags import names_of
 from ..visiting import Order, next_lesion
 from .signal import Signal
@@ -107,7 +108,7 @@ class CaseReview:
         None where the scene has no case or does not say where its journal is. Raises InputError where the
         journal or the FLAIR is missing or of another case.
         """
-        found = LesionScene.restore()
+        found = LesionScene.restore() if journal_of_scene() is not None else None
         if found is None or found[0].journal is None:
             return None
         scene, warnings = found
@@ -138,7 +139,7 @@ class CaseReview:
         """Let the case go; its journal keeps all that was done. Its node stays in the scene, hidden."""
         if self.session is None:
             return
-        self._scene().hide()
+        self._scene().leave()
         self.session, self.scene, self.selection = None, None, ()
         self.origin = {}
         self.closed.emit()

@@ -125,7 +125,7 @@ COLUMNS = (
         _("A remark on the lesion; double-click to write one"),
         lambda record: record.note,
         lambda record: record.note.lower(),
-        "",
+        "a remark to read",
     ),
 )
 TYPE, NOTE = 1, 6

@@ -133,6 +133,7 @@ class LesionsSection(Section):
         self._show_flair()
         self.ui.colourBox.currentIndex = _COLOURINGS.index(self.review.scene.colouring)
         self.table.show(self.review.lesions.records)
+        self.ui.lesionTable.scrollToTop()  # Qt keeps the place in the table of the case before
         self._tell()
 
     def _show_flair(self) -> None:
@@ -140,7 +141,7 @@ class LesionsSection(Section):
         flair = self.review.scene.flair
         layers = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
         if any(layer.GetBackgroundVolumeID() != flair.GetID() for layer in layers):
-            slicer.util.setSliceViewerLayers(background=flair, fit=True)
+            slicer.util.setSliceViewerLayers(background=flair, fit=True, rotateToVolumePlane=True)
         if self.panel.parameters is not None:
             self.panel.parameters.flair = flair
 
@@ -158,6 +159,7 @@ class LesionsSection(Section):
         records = review.lesions.records.values() if review.is_open else ()
         done = review.session.progress() if review.is_open else None
         ui.totalsLabel.text = totals_text(records) if done else _("No case is open.")
+        ui.progressBar.visible = done is not None
         ui.progressBar.maximum = done.total if done and done.total else 1  # 0 would look busy
         ui.progressBar.value = done.reviewed if done else 0
         ui.progressBar.format = (
@@ -271,5 +273,6 @@ class LesionsSection(Section):
             model.clearSelection()
             for row in rows:
                 model.select(self.table.index(row, 0), flags.Select | flags.Rows)
-        if rows:
-            model.setCurrentIndex(self.table.index(rows[-1], 0), flags.NoUpdate)  # the view scrolls to it
+        if rows:  # the view scrolls there: not away from a column that is double-clicked by now
+            column = max(model.currentIndex.column(), 0)
+            model.setCurrentIndex(self.table.index(rows[-1], column), flags.NoUpdate)

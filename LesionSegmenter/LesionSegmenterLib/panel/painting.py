@@ -26,6 +26,7 @@ _HIDDEN = (
     "undoEnabled",  # the review undoes: an older state of the editor's is not its own
     "autoShowSourceVolumeNode",  # the views keep what they show
 )
+_TABLE = ("SegmentsTableView", "SegmentsTableResizableFrame")
 _REACHING_OTHERS = ("Paint.EraseAllSegments", "Erase.EraseAllSegments", "Scissors.ApplyToAllVisibleSegments")
 
 
@@ -51,8 +52,9 @@ class Painting:
             setattr(self.editor, name, False)
         self.editor.setEffectNameOrder(list(EFFECTS))
         self.editor.effectColumnCount = 1  # the effects' options beside them are wide enough
-        for table in slicer.util.findChildren(self.editor, "SegmentsTableView"):
-            table.hide()  # lesions are chosen in the panel's own table
+        for name in _TABLE:  # lesions are chosen in the panel's own table
+            for part in slicer.util.findChildren(self.editor, name):
+                part.hide()
         layout.addWidget(self.editor)
 
     @property

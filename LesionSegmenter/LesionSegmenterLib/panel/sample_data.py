@@ -116,4 +116,4 @@ class SampleMaker:
 
 
 def _show(node: Any) -> None:
-    slicer.util.setSliceViewerLayers(background=node, fit=True)
+    slicer.util.setSliceViewerLayers(background=node, fit=True, rotateToVolumePlane=True)

@@ -15,6 +15,7 @@ from slicer.i18n import tr as _
 # Blue and vermilion of the Okabe-Ito palette; the lines differ in their style as well.
 _LOOKS = {"loss": ((0.0, 0.45, 0.70), "LineStyleSolid"), "validation": ((0.84, 0.37, 0.0), "LineStyleDash")}
 _REDRAW_SECONDS = 1.0
+_HEADROOM = 1.05  # above the highest point
 
 
 class TrainingPlot:
@@ -22,7 +23,7 @@ class TrainingPlot:
 
     def __init__(self) -> None:
         self.points: dict[str, list[tuple[float, float]]] = {name: [] for name in _LOOKS}
-        self._tables: dict[str, Any] = {}
+        self._series: dict[str, Any] = {}
         self._chart: Any = None
         self._drawn = -math.inf
 
@@ -41,11 +42,16 @@ class TrainingPlot:
             self.draw()
 
     def draw(self) -> None:
-        """Bring the plot's tables up to date, if it has been shown."""
+        """Bring the plot up to date, if it has been shown."""
         self._drawn = time.monotonic()
-        if self._is_there():
-            for name, table in self._tables.items():
-                _fill(table, name, self.points[name])
+        if not self._is_there():
+            return
+        was = self._chart.StartModify()
+        for name, series in self._series.items():
+            _fill(series.GetTableNode(), name, self.points[name])
+            self._show_line(series, len(self.points[name]))
+        self._fit()
+        self._chart.EndModify(was)
 
     def show(self) -> None:
         """Put the plot into the layout."""
@@ -63,12 +69,13 @@ class TrainingPlot:
         self._chart.SetTitle(_("Training"))
         self._chart.SetXAxisTitle(_("step"))
         titles = {"loss": _("loss"), "validation": _("validation score")}
+        self._chart.XAxisRangeAutoOff()
+        self._chart.YAxisRangeAutoOff()
         for name, (colour, style) in _LOOKS.items():
             table = scene.AddNewNodeByClass(
                 "vtkMRMLTableNode", _("Training: {name}").format(name=titles[name])
             )
             series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", titles[name])
-            _fill(table, name, self.points[name])
             series.SetAndObserveTableNodeID(table.GetID())
             series.SetXColumnName("step")
             series.SetYColumnName(name)
@@ -76,11 +83,26 @@ class TrainingPlot:
             series.SetMarkerStyle(series.MarkerStyleNone)
             series.SetLineStyle(getattr(series, style))
             series.SetColor(*colour)
-            self._chart.AddAndObservePlotSeriesNodeID(series.GetID())
-            self._tables[name] = table
+            self._series[name] = series
             for node in (table, series):
                 node.SetSaveWithScene(False)
         self._chart.SetSaveWithScene(False)
+
+    def _show_line(self, series: Any, points: int) -> None:
+        """Of one point there is no line, of which VTK complains at each drawing."""
+        shown = self._chart.HasPlotSeriesNodeID(series.GetID())
+        if points > 1 and not shown:
+            self._chart.AddAndObservePlotSeriesNodeID(series.GetID())
+        elif points < 2 and shown:
+            self._chart.RemovePlotSeriesNodeID(series.GetID())
+
+    def _fit(self) -> None:
+        """Let the axes hold all points: Slicer's own follow the first that they show, and none after."""
+        points = [point for points in self.points.values() for point in points if math.isfinite(point[1])]
+        if points:
+            steps, values = zip(*points, strict=True)
+            self._chart.SetXAxisRange(0, max(steps))
+            self._chart.SetYAxisRange(min(0, *values), _HEADROOM * max(values))
 
 
 def _read(path: Path) -> list[tuple[float, float]]:

@@ -109,7 +109,7 @@ class WorklistSection(Section):
             raise InputError(_("every case is segmented"), todo=_("Double-click one to open it"))
         for item in missing:
             self.panel.run.queue(item.flair)
-        self.panel.tell(_("{n} cases are queued: press Run.").format(n=len(missing)))
+        self.panel.tell(_("{n} cases are queued: press Segment in Run.").format(n=len(missing)))
 
     def _next_case(self, _checked: bool = False) -> None:
         self.model.read_all()
