@@ -15,7 +15,15 @@ from LesionSegmenterLib.labels import LesionType
 from LesionSegmenterLib.synthesis.anatomy import Anatomy, procedural_anatomy
 from LesionSegmenterLib.synthesis.head import deform
 from LesionSegmenterLib.synthesis.programmes import random_lesions
-from LesionSegmenterLib.synthesis.shapes import beside, infratentorial, numbered, ovoid, striatocapsular
+from LesionSegmenterLib.synthesis.shapes import (
+    beside,
+    dawson_fingers,
+    infratentorial,
+    juxtacortical,
+    numbered,
+    ovoid,
+    striatocapsular,
+)
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +71,12 @@ def test_lesions_lie_where_their_names_say(anatomy):
     for side in (-1, 1):
         found = np.argwhere(striatocapsular(anatomy, rng, side) < 1)[:, 0] + anatomy.affine[0, 3]
         assert len(found) > 300 and (found * side > 0).all()
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_as_many_lesions_are_made_as_are_asked_for(anatomy, count):
+    for shape in (dawson_fingers, juxtacortical, infratentorial):
+        assert len(shape(anatomy, np.random.default_rng(0), count)) == count
 
 
 def test_a_banks_infarct_lies_at_its_own_place_in_the_world(anatomy, tmp_path):

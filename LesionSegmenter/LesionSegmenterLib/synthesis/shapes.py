@@ -142,9 +142,9 @@ def _spread(places: np.ndarray, rng: np.random.Generator, count: int, apart: flo
     """Numbers of up to ``count`` random places at least ``apart`` voxels from each other."""
     chosen: list[int] = []
     for candidate in rng.permutation(len(places))[:2000]:
+        if len(chosen) == count:
+            break
         near = np.linalg.norm(places[chosen] - places[candidate], axis=1) if chosen else np.array([np.inf])
         if near.min() >= apart:
             chosen.append(int(candidate))
-        if len(chosen) == count:
-            break
     return chosen
