@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from panel_fixtures import panel, section, slicer_app  # noqa: F401
+from panel_fixtures import app, edit, lesions, opened, panel, run, section, slicer_app  # noqa: F401
+from scene_fixtures import application, crowd, scene  # noqa: F401
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +26,14 @@ def bright(tmp_path_factory) -> Path:
     from heads import bright_bundle  # here: it imports torch, which most tests do without
 
     return bright_bundle(tmp_path_factory.mktemp("models") / "bright")
+
+
+@pytest.fixture
+def flair(tmp_path: Path) -> Path:
+    """The FLAIR of a head, with lesions that the model of ``bright`` finds."""
+    from heads import save_head
+
+    return save_head(tmp_path / "sub-01_FLAIR.nii.gz")
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -60,6 +61,49 @@ def section(slicer_app: Any) -> Iterator[Any]:
     yield Builder()
     for built in made:
         built.cleanup()
+
+
+@pytest.fixture
+def app(section: Any) -> Any:
+    """The application of the one section that a test builds."""
+    return section.app
+
+
+@pytest.fixture
+def edit(section: Any, tmp_path: Path) -> Any:
+    """The Edit section with the lesions of `scene_cases.boxes` under review."""
+    from edit_cases import open_edit
+
+    return open_edit(section, tmp_path)
+
+
+@pytest.fixture
+def run(section: Any, tmp_path: Path) -> Any:
+    """The Run section, with an engine that finds one lesion."""
+    from run_section import open_run
+
+    return open_run(section, tmp_path)
+
+
+@pytest.fixture
+def lesions(section: Any) -> Any:
+    """The Lesions section with no case open."""
+    made = section("lesions", "LesionsSection")
+    made.app = section.app
+    made.enter()
+    made.panel.shortcuts.activate()
+    yield made
+    made.panel.shortcuts.cleanup()
+
+
+@pytest.fixture
+def opened(lesions: Any, tmp_path: Path) -> Any:
+    """The Lesions section with twelve lesions under review."""
+    from panel_lesions import review
+
+    review(lesions.review, tmp_path)
+    lesions.app.process()
+    return lesions
 
 
 def stub_of_panel(app: Any, resources: Any, **others: Any) -> Any:

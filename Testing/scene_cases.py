@@ -1,4 +1,4 @@
-"""Small cases for the scene's tests, and what Slicer itself says that a node shows."""
+"""Small cases for the scene's tests, changes to them, and what Slicer itself says that is shown."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 import slicer
 import slicer.util
+import vtk
 
 from LesionSegmenterLib.labels import LesionType
-from LesionSegmenterLib.lesions import LesionMap
+from LesionSegmenterLib.lesions import Change, LesionMap
 from LesionSegmenterLib.measure import measure_lesions
-from LesionSegmenterLib.scene_tags import segment_id
+from LesionSegmenterLib.scene import LesionScene
+from LesionSegmenterLib.scene_io import BINARY
+from LesionSegmenterLib.scene_tags import colour, segment_id
 
 SHAPE = (30, 26, 14)
 TYPES = {1: LesionType.WMH, 2: LesionType.MS, 3: LesionType.STROKE, 40000: LesionType.WMH}
@@ -38,6 +42,15 @@ def affine(spacing: tuple[float, float, float] = (1.0, 1.0, 3.0)) -> npt.NDArray
 def lesion_map(ids: npt.NDArray[np.int32], to_ras: npt.NDArray[np.float64]) -> LesionMap:
     """The measured lesions of an id array."""
     return LesionMap.from_arrays(ids, to_ras, measure_lesions(ids, to_ras, types=TYPES))
+
+
+def many(count: int) -> LesionMap:
+    """Lesions of two voxels each, on a grid of 30x26x14."""
+    ids = np.zeros(SHAPE[::-1], np.int32).T
+    places = np.argwhere(np.indices(SHAPE).sum(axis=0) % 4 == 0)
+    i, j, k = places[places[:, 0] % 3 == 0][:count].T
+    ids[i, j, k] = ids[i + 1, j, k] = np.arange(1, count + 1)
+    return lesion_map(ids, affine())
 
 
 def shown(node: Any, flair: Any) -> npt.NDArray[np.int32]:
@@ -76,3 +89,41 @@ def paint_segment(node: Any, name: str, mask: npt.NDArray[np.bool_], *, overlap:
         image, node, name, logic.MODE_REPLACE, image.GetExtent(), False, [] if overlap else others
     )
     assert done
+
+
+def layers(scene: LesionScene) -> int:
+    """How many labelmaps hold the segments."""
+    return scene.node.GetSegmentation().GetNumberOfLayers(BINARY)
+
+
+def make(scene: LesionScene, change: Change) -> Change:
+    """What a session does: change the map, then show the change."""
+    scene.lesions.apply(change)
+    scene.push(change)
+    return change
+
+
+def segment(scene: LesionScene, lesion_id: int) -> Any:
+    """A lesion's segment."""
+    return scene.node.GetSegmentation().GetSegment(segment_id(lesion_id))
+
+
+def tag(scene: LesionScene, lesion_id: int, name: str) -> str:
+    """What a tag of a lesion's segment says."""
+    text = vtk.reference("")
+    assert segment(scene, lesion_id).GetTag(name, text)
+    return str(text)
+
+
+def assert_shows_the_master(scene: LesionScene) -> None:
+    """One layer shows the map's ids, and every segment its record's type, status and colour."""
+    assert layers(scene) == 1
+    assert np.array_equal(shown(scene.node, scene.flair), scene.lesions.ids)
+    names = {segment_id(lesion_id) for lesion_id in scene.lesions.records}
+    assert set(scene.node.GetSegmentation().GetSegmentIDs()) == names
+    for lesion_id, record in scene.lesions.records.items():
+        assert tag(scene, lesion_id, "LesionSegmenter.Type") == record.type.label
+        assert tag(scene, lesion_id, "LesionSegmenter.Status") == record.status
+        assert segment(scene, lesion_id).GetColor() == pytest.approx(colour(record, "type"))
+        visible = scene.node.GetDisplayNode().GetSegmentVisibility(segment_id(lesion_id))
+        assert visible == (record.status != "rejected")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 pytest.importorskip("slicer", reason="slicer-core is not installed: make .venv/slicer", exc_type=ImportError)
 pytest.importorskip("PySide6.QtWidgets", exc_type=ImportError, reason="no PySide6: make .venv/slicer")
 
-from edit_cases import BAR, LEFT, LESION, RIGHT, last_action, open_edit, state, voxels
+from edit_cases import BAR, LEFT, LESION, RIGHT, last_action, state, voxels
 from LesionSegmenterLib.labels import LesionType
 from scene_cases import boxes, shown
 
@@ -27,16 +26,6 @@ ACTING = (
     *("shrinkButton", "splitButton", "undoButton", "redoButton"),
 )
 SLICERS_OWN = {*"ZYQW,./*<>I0123456789BFGRTV[]{}", "Space", "Esc", "Ctrl+Z", "Ctrl+Y", "Ctrl+S", "Del"}
-
-
-@pytest.fixture
-def edit(section: Any, tmp_path: Path) -> Any:
-    return open_edit(section, tmp_path)
-
-
-@pytest.fixture
-def app(section: Any) -> Any:
-    return section.app
 
 
 def click(app: Any, edit: Any, name: str) -> None:

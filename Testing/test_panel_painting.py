@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,16 +21,6 @@ from scene_cases import boxes, shown
 
 FREE = (5.5, 18.0, 22.0)
 """A place, RAS mm, in no lesion: near the bar, on another slice."""
-
-
-@pytest.fixture
-def edit(section: Any, tmp_path: Path) -> Any:
-    return open_edit(section, tmp_path)
-
-
-@pytest.fixture
-def app(section: Any) -> Any:
-    return section.app
 
 
 def paint(app: Any, edit: Any, lesion_id: int | None, effect: str = "Paint") -> None:

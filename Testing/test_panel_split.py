@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ pytest.importorskip("PySide6.QtWidgets", exc_type=ImportError, reason="no PySide
 import slicer
 import slicer.util
 
-from edit_cases import BAR, LEFT, LESION, RIGHT, centre, last_action, open_edit, state, voxels
+from edit_cases import BAR, LEFT, LESION, RIGHT, centre, last_action, state, voxels
 from LesionSegmenterLib import edits
 from scene_cases import boxes
 
@@ -23,16 +22,6 @@ PREVIEW, POINTS = "Split preview", "Split points"
 PARTS = "Compact parts of about equal extent"
 NEAREST, WATERSHED, WALKER = "Seeds: nearest", "Seeds: watershed", "Seeds: random walker"
 LINE = "Line in a slice view"
-
-
-@pytest.fixture
-def edit(section: Any, tmp_path: Path) -> Any:
-    return open_edit(section, tmp_path)
-
-
-@pytest.fixture
-def app(section: Any) -> Any:
-    return section.app
 
 
 def begin(app: Any, edit: Any, lesion_id: int, method: str) -> None:

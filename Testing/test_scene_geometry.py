@@ -18,10 +18,6 @@ pytest.importorskip(
     exc_type=ImportError,
 )
 
-import slicer
-import slicer.util
-import vtk
-
 from LesionSegmenterLib import edits
 from LesionSegmenterLib.errors import InputError
 from LesionSegmenterLib.export import CaseData, read_case, write_case
@@ -30,16 +26,13 @@ from LesionSegmenterLib.labels import LesionType
 from LesionSegmenterLib.lesions import LesionMap
 from LesionSegmenterLib.measure import measure_lesions
 from LesionSegmenterLib.scene import LesionScene
-from LesionSegmenterLib.scene_export import SceneWriter, write_segmentation
+from LesionSegmenterLib.scene_export import SceneWriter
 from LesionSegmenterLib.scene_files import load_flair
-from LesionSegmenterLib.scene_io import (
-    open_case,
-    open_labels,
-    open_segmentation,
-    open_segmentation_file,
-)
+from LesionSegmenterLib.scene_io import open_case, open_labels
 from scene_cases import affine, boxes, lesion_map, shown
 from slicer_scene import Application
+
+pytestmark = pytest.mark.usefixtures("application")  # sets up the scene
 
 ROTATION = np.array([[0.96, -0.28, 0.0], [0.28, 0.96, 0.0], [0.0, 0.0, 1.0]])  # 7-24-25
 TILT = np.array([[1.0, 0.0, 0.0], [0.0, 0.8, -0.6], [0.0, 0.6, 0.8]])
@@ -61,11 +54,6 @@ AFFINES = {codes: of_codes(codes) for codes in ("RAS", "LAS", "LPS", "LPI", "PIR
 AFFINES["oblique RAS"] = oblique(of_codes("RAS"))
 AFFINES["oblique LAS"] = oblique(of_codes("LAS"))
 AFFINES["thick slices"] = of_codes("LAS", (0.45, 0.45, 8.0))
-
-
-@pytest.fixture(autouse=True)
-def application(tmp_path: Path) -> Application:
-    return Application(tmp_path)
 
 
 def save(path: Path, array: np.ndarray, to_ras: np.ndarray) -> Path:
@@ -302,136 +290,6 @@ def test_files_that_are_missing_damaged_or_sheared_are_refused_in_one_line(tmp_p
         with pytest.raises(InputError, match=message) as caught:
             load_flair(tmp_path / name)
         assert "\n" not in str(caught.value)
-
-
-def under_transform(node: Any, matrix: np.ndarray) -> Any:
-    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "moved")
-    transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
-    node.SetAndObserveTransformNodeID(transform.GetID())
-    return transform
-
-
-def test_a_flair_under_a_transform_is_refused(application: Application) -> None:
-    flair = application.add_volume(np.zeros(boxes().shape, np.int16), affine())
-    under_transform(flair, np.diag([1, 1, 1, 1]))
-    with pytest.raises(InputError, match=r"under the transform 'moved'.*harden"):
-        LesionScene.show(lesion_map(boxes(), affine()), flair)
-
-
-def shown_case(application: Application) -> LesionScene:
-    flair = application.add_volume(np.zeros(boxes().shape, np.int16), affine())
-    return LesionScene.show(lesion_map(boxes(), affine()), flair)
-
-
-def test_a_segmentation_is_read_through_its_transform_with_a_word(application: Application) -> None:
-    scene = shown_case(application)
-    shift = np.eye(4)
-    shift[1, 3] = 2.0  # two voxels along j
-    under_transform(scene.node, shift)
-    opened = open_segmentation(scene.node, scene.flair)
-    assert [w for w in opened.warnings if "through its transform 'moved'" in w]
-    assert np.array_equal(opened.lesions.ids[:, 2:], boxes()[:, :-2])
-
-
-def test_a_segmentation_under_a_warp_is_refused(application: Application) -> None:
-    scene = shown_case(application)
-    warp = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLBSplineTransformNode", "warp")
-    warp.SetAndObserveTransformToParent(vtk.vtkThinPlateSplineTransform())
-    scene.node.SetAndObserveTransformNodeID(warp.GetID())
-    with pytest.raises(InputError, match=r"not linear.*Harden"):
-        open_segmentation(scene.node, scene.flair)
-
-
-def foreign(application: Application, masks: dict[str, np.ndarray]) -> tuple[Any, Any]:
-    """A segmentation as any user makes it, and its FLAIR."""
-    flair = application.add_volume(np.zeros(boxes().shape, np.int16), affine())
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "theirs")
-    node.CreateDefaultDisplayNodes()
-    node.SetReferenceImageGeometryParameterFromVolumeNode(flair)
-    for name, mask in masks.items():
-        segment = node.GetSegmentation().AddEmptySegment("", name)
-        if mask.any():
-            array = np.ascontiguousarray(mask.T, np.uint8)
-            slicer.util.updateSegmentBinaryLabelmapFromArray(array, node, segment, flair)
-    return node, flair
-
-
-def test_a_users_segments_become_lesions_of_the_type_in_their_name(application: Application) -> None:
-    node, flair = foreign(application, {"Stroke": boxes() == 2, "left one": boxes() == 1})
-    opened = open_segmentation(node, flair)
-    assert opened.warnings == ()
-    assert [r.type for r in opened.lesions.records.values()] == [LesionType.STROKE, LesionType.LESION]
-    assert np.array_equal(opened.lesions.ids > 0, np.isin(boxes(), [1, 2]))
-
-
-def test_a_users_class_segments_become_their_components(application: Application) -> None:
-    node, flair = foreign(application, {"MS": np.isin(boxes(), [1, 40000])})
-    opened = open_segmentation(node, flair, "types")
-    assert [(r.type, r.voxels) for r in opened.lesions.records.values()] == [
-        (LesionType.MS, 288),
-        (LesionType.MS, 100),
-    ]
-
-
-def test_overlapping_and_empty_segments_lose_no_voxel_and_are_named(application: Application) -> None:
-    both = np.isin(boxes(), [1, 2])
-    node, flair = foreign(application, {"MS": boxes() == 1, "nothing": np.zeros_like(both), "WMH": both})
-    opened = open_segmentation(node, flair)
-    assert [w for w in opened.warnings if "100 voxels lie in two segments" in w]
-    assert [w for w in opened.warnings if "1 segments without voxels" in w]
-    assert [r.voxels for r in opened.lesions.records.values()] == [100, 100]
-    assert np.array_equal(opened.lesions.ids > 0, both)
-
-
-def test_a_segmentation_without_labelmaps_says_what_to_do(application: Application) -> None:
-    node, flair = foreign(application, {})
-    segment = slicer.vtkSegment()
-    sphere = vtk.vtkSphereSource()
-    sphere.Update()
-    segment.AddRepresentation("Closed surface", sphere.GetOutput())
-    node.GetSegmentation().SetSourceRepresentationName("Closed surface")
-    node.GetSegmentation().AddSegment(segment, "ball")
-    with pytest.raises(InputError, match=r"no labelmaps.*Create its binary labelmap"):
-        open_segmentation(node, flair)
-
-
-def test_a_seg_nrrd_keeps_ids_and_records_without_its_scene(application: Application, tmp_path: Path) -> None:
-    scene = shown_case(application)
-    change = edits.annotate(scene.lesions, [40000], "seen | twice")
-    scene.lesions.apply(change)
-    scene.push(change)
-    out = tmp_path / "out"
-    write_segmentation(scene.node, out / "case.seg.nrrd")
-    assert [path.name for path in out.iterdir()] == ["case.seg.nrrd"]
-    opened = open_segmentation_file(out / "case.seg.nrrd", scene.flair)
-    assert opened.warnings == ()
-    assert opened.lesions.records == scene.lesions.records
-    assert np.array_equal(opened.lesions.ids, boxes())
-
-
-def test_a_segmentation_goes_to_a_seg_nrrd_in_a_folder_or_is_refused(
-    application: Application, tmp_path: Path
-) -> None:
-    scene = shown_case(application)
-    with pytest.raises(InputError, match=r"End its name in \.seg\.nrrd"):
-        write_segmentation(scene.node, tmp_path / "case.nii.gz")
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(InputError, match="file"):
-        write_segmentation(scene.node, tmp_path / "file" / "case.seg.nrrd")
-    assert not list(tmp_path.glob("*.part")) and not list(tmp_path.glob(".*"))
-
-
-def test_a_record_that_no_longer_fits_its_voxels_is_measured_again(application: Application) -> None:
-    scene = shown_case(application)
-    half = boxes() == 1
-    half[6:] = False
-    from scene_cases import paint
-
-    paint(scene.node, 1, half)
-    opened = open_segmentation(scene.node, scene.flair)
-    assert [w for w in opened.warnings if "1 lesions no longer have the voxels" in w]
-    assert opened.lesions.records[1].voxels == 40
-    assert opened.lesions.records[1].type is LesionType.WMH
 
 
 def test_an_unflipped_left_handed_scene_is_found_again_in_place(
