@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from lesion_training import trainer
+from lesion_training import losses, trainer
 from lesion_training.checkpoint import CHECKPOINT, result_weights
 from lesion_training.cli import main
 from lesion_training.pool import CaseStore
@@ -109,7 +109,7 @@ def test_a_loss_that_takes_no_such_argument_is_refused(fit):
 
 def test_nan_in_the_loss_ends_the_run_with_one_line_and_leaves_it_to_be_resumed(fit, tmp_path, monkeypatch):
     monkeypatch.setattr(trainer, "_SAVE_EVERY", 1)
-    real = trainer.segmentation_loss
+    real = losses.segmentation_loss
     calls: list[int] = []
 
     def breaks(*arguments) -> torch.Tensor:
@@ -117,7 +117,7 @@ def test_nan_in_the_loss_ends_the_run_with_one_line_and_leaves_it_to_be_resumed(
         return real(*arguments) * (float("nan") if len(calls) == 3 else 1)
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "segmentation_loss", breaks)
+        patch.setattr(losses, "segmentation_loss", breaks)
         status, line = fit()
     assert status == 1 and "the loss is nan at step 2" in line and "resume" in line
     assert result_weights(tmp_path / "run")[1]["step"] == 2

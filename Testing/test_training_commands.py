@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from heads import bright_bundle
-from lesion_training import cascade, trainer
+from lesion_training import cascade, losses
 from lesion_training.bundling import make_bundle
 from lesion_training.checkpoint import result_weights
 from lesion_training.cli import main
@@ -118,7 +118,7 @@ def test_scores_that_a_case_cannot_define_do_not_break_the_card(run, tmp_path):
 
 
 def test_a_run_cancelled_by_sigterm_ends_with_status_3_and_resumes(data, run, tmp_path, monkeypatch, capsys):
-    real = trainer.segmentation_loss
+    real = losses.segmentation_loss
 
     def stop(*arguments) -> torch.Tensor:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -127,10 +127,10 @@ def test_a_run_cancelled_by_sigterm_ends_with_status_3_and_resumes(data, run, tm
     command = ["fit", write_recipe(tmp_path), "--data", str(data), "--out", str(tmp_path / "run"), *FIXED]
     with monkeypatch.context() as patch:
         patch.setattr("lesion_training.pool.build_pool", lambda *_, **__: [bright_case()])
-        patch.setattr(trainer, "segmentation_loss", stop)
+        patch.setattr(losses, "segmentation_loss", stop)
         assert main(command) == 3
         assert "stopped at step 1" in capsys.readouterr().err
-        patch.setattr(trainer, "segmentation_loss", real)
+        patch.setattr(losses, "segmentation_loss", real)
         assert main(command) == 0
     assert result_weights(tmp_path / "run")[1]["step"] == 3
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 from scipy.special import log_softmax, softmax
 
+from lesion_training import losses as loss_functions
 from lesion_training import trainer
 from lesion_training.cases import BACKGROUND, DOUBTFUL, IGNORE, STROKE, WHITE_MATTER_LESION
 from lesion_training.checkpoint import CHECKPOINT, result_weights
@@ -285,14 +286,14 @@ def test_the_checkpoint_of_another_network_is_refused(unbroken):
 
 def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setattr(trainer, "_SAVE_EVERY", 2)
-    real = trainer.segmentation_loss
+    real = loss_functions.segmentation_loss
     calls: list[int] = []
 
     def breaks(*arguments) -> torch.Tensor:
         calls.append(1)
         return real(*arguments) * (float("nan") if len(calls) == 4 else 1)
 
-    monkeypatch.setattr(trainer, "segmentation_loss", breaks)
+    monkeypatch.setattr(loss_functions, "segmentation_loss", breaks)
     with pytest.raises(LesionSegmenterError, match=r"loss is nan at step 3.*learning rate") as error:
         make_trainer(tmp_path).fit(silent)
     assert error.value.exit_status == 1
@@ -303,14 +304,14 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_good_check
 
 def test_training_lowers_the_loss(tmp_path, monkeypatch):
     losses: list[float] = []
-    real = trainer.segmentation_loss
+    real = loss_functions.segmentation_loss
 
     def noted(*arguments) -> torch.Tensor:
         loss = real(*arguments)
         losses.append(float(loss.detach()))
         return loss
 
-    monkeypatch.setattr(trainer, "segmentation_loss", noted)
+    monkeypatch.setattr(loss_functions, "segmentation_loss", noted)
     faster = replace(RECIPE.optimisation, steps=60, learning_rate=0.02)
     make_trainer(tmp_path, replace(RECIPE, optimisation=faster)).fit(silent)
     print(losses[:10], losses[-10:])

@@ -27,7 +27,7 @@ from .batches import Batch, PatchBatches, SliceBatches, make_source, prefetched
 from .cases import PreparedCase
 from .checkpoint import CHECKPOINT, read_checkpoint, unreadable, write_checkpoint
 from .distributed import Processes
-from .losses import make_loss, segmentation_loss
+from .losses import make_loss
 from .optimisation import make_optimiser, rate_factor
 from .recipe import Recipe
 from .starting import Layers, freeze, merge_unmarked, set_training, take_weights
@@ -101,9 +101,7 @@ class Trainer:
         self.parallel = self._in_parallel()
         self.averaged = copy.deepcopy(self.network).eval()
         named = recipe.loss
-        self.loss_of: Callable[..., torch.Tensor] = (
-            segmentation_loss if named.name == "segmentation" else make_loss(named.name, **named.arguments)
-        )
+        self.loss_of = make_loss(named.name, **named.arguments)
         self.optimiser = make_optimiser(self.network.parameters(), recipe.optimisation)
         self.scaler = torch.amp.GradScaler(device.name, enabled=device.precision == "fp16")
         self.stages = [Stage(0, self.recipe.optimisation.steps or 0, recipe.optimisation.learning_rate)]

@@ -11,10 +11,9 @@ import numpy as np
 from ..errors import InputError
 from ..export import complete_subjects, read_case
 from ..image import Volume, read_labels, read_volume, same_grid, to_canonical
-from ..labels import LesionType
 from ..metrics import evaluate_case
 from ..metrics.groups import CaseScores
-from ..metrics.types import evaluate_types
+from ..metrics.types import commonest_type, evaluate_types
 from .pictures import error_picture
 
 PARTICIPANTS = "participants.tsv"
@@ -61,16 +60,10 @@ def score_pair(
     for kind, scores in evaluate_types(*types).items():
         metrics |= {f"{name}_{kind}": value for name, value in scores.items()}
     extra = {name: value for name, value in columns.items() if name not in ("centre", "site")}
-    stated, real = map(_scan_type, types)
+    stated, real = map(commonest_type, types)
     centre = columns.get("centre") or columns.get("site") or "all"
     row = CaseScores(subject, model, centre, real or "none", metrics, stated, extra)
     return row, _picture(theirs.flair, found, true)
-
-
-def _scan_type(types: np.ndarray) -> str | None:
-    """The type with the largest volume; None without lesions."""
-    counts = np.bincount(types[types > 0].astype(np.int64).ravel())
-    return LesionType(int(counts.argmax())).label if counts.size else None
 
 
 def _picture(path: Path, found: Volume, true: Volume) -> bytes | None:

@@ -48,7 +48,7 @@ def lesion_confusion(
     for lesion_id, box in enumerate(ndimage.find_objects(true_instances), start=1):
         if box is not None:
             inside = true_instances[box] == lesion_id
-            true, stated = _most(true_types[box][inside]), _most(pred_types[box][inside])
+            true, stated = commonest_type(true_types[box][inside]), commonest_type(pred_types[box][inside])
             pairs.append((true or LesionType.LESION.label, stated or "missed"))
     return pairs
 
@@ -68,7 +68,7 @@ def confusion_matrix(pairs: Iterable[tuple[str, str]]) -> tuple[list[str], list[
     return rows, columns, counts
 
 
-def _most(values: npt.NDArray[Any]) -> str | None:
-    """Name of the commonest type among voxels; None where they are all background."""
+def commonest_type(values: npt.NDArray[Any]) -> str | None:
+    """Name of the type with most voxels, the lower label value of equals; None without lesion voxels."""
     counts = np.bincount(values[values > 0].astype(np.int64))
     return LesionType(int(counts.argmax())).label if counts.size else None

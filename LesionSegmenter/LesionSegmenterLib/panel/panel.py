@@ -35,6 +35,7 @@ class Panel:
     parameters : what the scene remembers; None while no scene is at hand.
     shortcuts : keys, active while the module is entered.
     inputs, run, lesions, edit, export, retrain, worklist : the sections.
+    sections : all of them, from the top.
     recovery : offers sessions that were not closed.
     """
 
@@ -59,7 +60,7 @@ class Panel:
         self.retrain = RetrainSection(self)
         self.recovery = Recovery(self)
         self._buttons: list[Any] = []
-        for title, section, is_open in (
+        from_the_top = (
             (_("Inputs"), self.inputs, True),
             (_("Run"), self.run, True),
             (_("Worklist"), self.worklist, False),
@@ -67,22 +68,11 @@ class Panel:
             (_("Edit"), self.edit, True),
             (_("Export"), self.export, False),
             (_("Retrain"), self.retrain, False),
-        ):
+        )
+        self.sections: tuple[Section, ...] = tuple(section for _title, section, _open in from_the_top)
+        for title, section, is_open in from_the_top:
             self._add(title, section, is_open)
         self.widget.setMRMLScene(slicer.mrmlScene)
-
-    @property
-    def sections(self) -> tuple[Section, ...]:
-        """All sections, from the top."""
-        return (
-            self.inputs,
-            self.run,
-            self.worklist,
-            self.lesions,
-            self.edit,
-            self.export,
-            self.retrain,
-        )
 
     def slot(self, action: Callable[..., Any]) -> Callable[..., None]:
         """``action`` as a slot: what goes wrong in it is told in the panel, never swallowed.
