@@ -11,7 +11,7 @@ import numpy.typing as npt
 import yaml
 
 from heads import LESIONS, centred_affine, save_head
-from lesion_training.cases import STROKE, WHITE_MATTER_LESION, PreparedCase
+from lesion_training.cases import PreparedCase
 from lesion_training.listing import COLUMNS
 
 SHAPE, THICK = (48, 60, 16), (3.0, 3.0, 6.0)
@@ -24,6 +24,8 @@ _BANKS = {  # half axes of the masks in mm; the affine's sign along R, as the re
     "stroke_chronic_lesymap_mni": ((14, 12, 12), 1),
     "ms_whole_ljubljana_mni": ((5, 5, 5), -1),
 }
+
+WHITE_MATTER_LESION, STROKE = 1, 2  # targets of the default classes
 
 
 NETWORK: dict[str, Any] = {

@@ -14,10 +14,11 @@ from lesion_training.cases import (
     BACKGROUND,
     DOUBTFUL,
     IGNORE,
-    STROKE,
+    TARGET_OF_TYPE,
     UNMARKED_BRIGHT,
-    WHITE_MATTER_LESION,
+    Preparation,
     PreparedCase,
+    is_lesion,
     prepare_case,
 )
 from lesion_training.listing import LISTINGS, read_listing
@@ -25,6 +26,7 @@ from lesion_training.recipe import CaseSettings
 from lesion_training.variants import FLUID, Banks, ignore_unmarked, painted_variant, place
 from LesionSegmenterLib.engine.preprocessing import WorkingGrid, prepare
 from LesionSegmenterLib.errors import InputError
+from LesionSegmenterLib.instances import label_components
 from LesionSegmenterLib.labels import LesionType
 from LesionSegmenterLib.synthesis.anatomy import Anatomy, load_anatomy
 from LesionSegmenterLib.synthesis.head import add_noise, synthetic_head
@@ -97,18 +99,16 @@ def test_a_cases_targets_follow_the_values_of_its_mask(data):
     case = prepare_case(entry(data, lesion_values="1,3", doubtful_values="2", ventricle_values="4"))
     assert case.target.shape == case.image.shape and case.image.dtype == np.float32
     # 3x3x6 mm become 1x1x6 mm.
-    for target, values in ((WHITE_MATTER_LESION, (1, 3)), (DOUBTFUL, (2,))):
+    for target, values in ((1, (1, 3)), (DOUBTFUL, (2,))):
         assert (case.target == target).sum() == pytest.approx(9 * np.isin(labels, values).sum(), rel=0.1)
     assert case.ventricles is not None
     assert case.ventricles.sum() == pytest.approx(9 * (labels == 4).sum(), rel=0.1)
-    assert set(np.unique(case.target)) == {BACKGROUND, WHITE_MATTER_LESION, DOUBTFUL}
+    assert set(np.unique(case.target)) == {BACKGROUND, 1, DOUBTFUL}
     # Each lesion lies on what is bright in the image.
     assert case.image[case.target > 0].min() > case.image[case.target == 0].mean()
 
 
-@pytest.mark.parametrize(
-    ("kind", "target"), [("WMH", WHITE_MATTER_LESION), ("MS", WHITE_MATTER_LESION), ("stroke", STROKE)]
-)
+@pytest.mark.parametrize(("kind", "target"), [("WMH", 1), ("MS", 1), ("stroke", 2)])
 def test_a_lesions_target_follows_the_type_of_its_case(data, kind, target):
     case = prepare_case(entry(data, lesion_values="1,2,3,4", type=kind))
     assert set(np.unique(case.target)) == {BACKGROUND, target}
@@ -116,7 +116,7 @@ def test_a_lesions_target_follows_the_type_of_its_case(data, kind, target):
 
 def test_a_value_that_is_lesion_and_doubtful_is_lesion(data):
     case = prepare_case(entry(data, lesion_values="1", doubtful_values="1,2"))
-    assert (case.target == WHITE_MATTER_LESION).any() and (case.target == DOUBTFUL).any()
+    assert (case.target == 1).any() and (case.target == DOUBTFUL).any()
 
 
 def test_what_an_incomplete_truth_leaves_out_is_doubtful_where_it_is_bright(data):
@@ -125,7 +125,7 @@ def test_what_an_incomplete_truth_leaves_out_is_doubtful_where_it_is_bright(data
     bright = (complete.image > UNMARKED_BRIGHT) & (complete.target == BACKGROUND)
     assert bright.any()
     np.testing.assert_array_equal(partial.target == DOUBTFUL, bright)
-    np.testing.assert_array_equal(partial.target == WHITE_MATTER_LESION, complete.target == 1)
+    np.testing.assert_array_equal(partial.target == 1, complete.target == 1)
 
 
 def test_a_mask_on_another_grid_is_refused(data):
@@ -143,7 +143,7 @@ def test_the_public_listings_cases_read_and_prepare(data_dir):
     assert {e.split for e in entries} == {"train", "validation"}
     for one in entries:
         case = prepare_case(one)
-        lesion = (case.target == WHITE_MATTER_LESION) | (case.target == STROKE)
+        lesion = is_lesion(case.target)
         assert lesion.any() == (one.mask is not None), one.case
         assert lesion.mean() < 0.03, one.case
         assert np.abs(np.median(case.image[case.image > -2])) < 0.6, one.case
@@ -208,11 +208,11 @@ def test_a_painted_variant_leaves_its_source_alone_and_paints_only_in_tissue(dat
     case = thick_case
     image, target = case.image.copy(), case.target.copy()
     placement = place(case, load_anatomy())
-    painted = painted_variant(case, placement, Banks.open(data), np.random.default_rng(seed))
+    painted = painted_variant(case, placement, Banks.open(data), TARGET_OF_TYPE, np.random.default_rng(seed))
     np.testing.assert_array_equal(case.image, image)
     np.testing.assert_array_equal(case.target, target)
     changed = painted.image != image
-    new = (painted.target != target) & np.isin(painted.target, (WHITE_MATTER_LESION, STROKE))
+    new = (painted.target != target) & is_lesion(painted.target)
     assert changed.any() and new.any()
     assert image[changed].min() > FLUID
     assert image[new].min() > 0.6 * FLUID
@@ -220,17 +220,39 @@ def test_a_painted_variant_leaves_its_source_alone_and_paints_only_in_tissue(dat
     assert (painted.image - image)[new].mean() > 0.3
     # What was a lesion stays one.
     np.testing.assert_array_equal(painted.target[target == 1], 1)
-    again = painted_variant(case, placement, Banks.open(data), np.random.default_rng(seed))
+    again = painted_variant(case, placement, Banks.open(data), TARGET_OF_TYPE, np.random.default_rng(seed))
     np.testing.assert_array_equal(again.image, painted.image)
+
+
+def test_what_is_painted_has_the_class_of_its_type_and_ids_of_its_own(data, thick_case):
+    """Every connected piece is a lesion; those that were there keep their ids; other types leave the loss."""
+    banks, placement = Banks.open(data), place(thick_case, load_anatomy())
+    ids = label_components(is_lesion(thick_case.target), 6)
+    case = replace(thick_case, instances=ids)
+    classes = {LesionType.WMH: 1, LesionType.STROKE: 2, LesionType.MS: 3}
+    seen = set()
+    for seed in range(8):
+        painted = painted_variant(case, placement, banks, classes, np.random.default_rng(seed))
+        np.testing.assert_array_equal(painted.instances[ids > 0], ids[ids > 0])
+        np.testing.assert_array_equal(painted.instances > 0, is_lesion(painted.target))
+        for number in np.unique(painted.instances[(ids == 0) & (painted.instances > 0)]):
+            lesion = painted.instances == number
+            assert len(np.unique(painted.target[lesion])) == 1
+            assert label_components(lesion, 6).max() == 1 or number <= ids.max()
+        seen |= set(np.unique(painted.target[painted.target != case.target]).tolist())
+        unknown = painted_variant(case, placement, banks, {LesionType.WMH: 1}, np.random.default_rng(seed))
+        assert not np.isin(unknown.target, (2, 3)).any()
+    assert {1, 2, 3} <= seen
+    assert (unknown.target == IGNORE).any() or 2 not in seen
 
 
 def test_bright_white_matter_of_a_partial_truth_leaves_the_loss_and_other_bright_voxels_do_not(thick_case):
     placement = place(thick_case, load_anatomy())
     target = np.full(thick_case.image.shape, DOUBTFUL, np.uint8)
-    target[:, :, ::2] = WHITE_MATTER_LESION
+    target[:, :, ::2] = 1
     case = replace(thick_case, target=target)
     ignore_unmarked(case, placement)
-    np.testing.assert_array_equal(case.target[:, :, ::2], WHITE_MATTER_LESION)
+    np.testing.assert_array_equal(case.target[:, :, ::2], 1)
     odd = case.target[:, :, 1::2]
     assert set(np.unique(odd)) == {DOUBTFUL, IGNORE}
     assert (odd[:12, :12] == DOUBTFUL).all(), "air, far from white matter"
@@ -243,7 +265,9 @@ def test_the_pool_does_not_depend_on_the_number_of_workers(data, monkeypatch):
     told: list[tuple[int, int]] = []
 
     def build(**options) -> list[PreparedCase]:
-        return pool.build_pool(entries, data, shares, 5, lambda *n: told.append(n), **options)
+        return pool.build_pool(
+            entries, data, shares, 5, lambda *n: told.append(n), preparation=Preparation(), **options
+        )
 
     parallel = build(workers=2)
     assert told == [(1, 3), (2, 3), (3, 3)]

@@ -16,7 +16,7 @@ from scipy.special import log_softmax, softmax
 
 from lesion_training import losses as loss_functions
 from lesion_training import trainer
-from lesion_training.cases import BACKGROUND, DOUBTFUL, IGNORE, STROKE, WHITE_MATTER_LESION
+from lesion_training.cases import BACKGROUND, DOUBTFUL, IGNORE
 from lesion_training.checkpoint import CHECKPOINT, result_weights
 from lesion_training.losses import segmentation_loss, voxel_weights
 from lesion_training.optimisation import rate_factor
@@ -33,7 +33,7 @@ from lesion_training.trainer import Trainer
 from LesionSegmenterLib.engine.device import Device
 from LesionSegmenterLib.errors import Cancelled, InputError, LesionSegmenterError
 from LesionSegmenterLib.networks import build
-from small_data import CLASSES, NETWORK, bright_case, write_recipe
+from small_data import CLASSES, NETWORK, STROKE, WHITE_MATTER_LESION, bright_case, write_recipe
 
 CPU = Device("cpu", "fp32")
 # Losses

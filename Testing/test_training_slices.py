@@ -10,15 +10,12 @@ import torch
 from scipy import ndimage
 
 from lesion_training.augmentation import Augmentation, AugmentationSettings
-from lesion_training.cases import (
-    STROKE,
-    WHITE_MATTER_LESION,
-    PreparedCase,
-)
+from lesion_training.cases import PreparedCase
 from lesion_training.sampling import SamplingSettings, SliceSampler
 from LesionSegmenterLib.engine.device import Device
 from LesionSegmenterLib.engine.prediction import predict
 from LesionSegmenterLib.engine.preprocessing import WorkingGrid
+from small_data import STROKE, WHITE_MATTER_LESION
 
 # Sampling
 
@@ -160,8 +157,8 @@ def test_draws_have_the_neighbours_that_prediction_gives_a_slice():
 # Augmentation
 
 PLAIN = AugmentationSettings(
-    rotation_degrees=0, scale=(1, 1), flip_share=0, gain=(1, 1), shift=(0, 0), gamma_share=0, bias_share=0,
-    noise_share=0, blur_share=0, lesion_share=0, alone_share=0, air_share=0,
+    rotation_degrees=0, scale=(1, 1), flip_share=0, gain=(1, 1), shift=(0, 0), gamma_share=0, tone_share=0,
+    bias_share=0, noise_share=0, blur_share=0, lesion_share=0, alone_share=0, air_share=0,
 )  # fmt: skip
 
 
@@ -253,6 +250,20 @@ def test_lesion_brightness_changes_lesions_and_their_rim_alone():
     changed = (out != image).numpy()
     assert not changed[~near].any()
     torch.testing.assert_close(out[lesion], 1.5 * image[lesion])
+
+
+def test_a_lifted_band_of_intensities_keeps_their_order():
+    """Cortex comes nearer to lesions, but what is brighter stays brighter."""
+    settings = replace(PLAIN, tone_share=1.0, tone=0.5)
+    ramp = torch.linspace(-3.5, 6, 64).expand(16, 1, 64, 64).clone()
+    augmentation = Augmentation(settings, 64, torch.Generator().manual_seed(0))
+    image, _ = augmentation(ramp, torch.zeros(16, 1, 64, 64, dtype=torch.uint8))
+    rows = image[:, 0, 32]
+    assert (rows.diff(dim=1) > 0).all()
+    change = rows - ramp[:, 0, 32]
+    assert change.max() > 0.2 and change.min() < -0.2
+    assert change.abs().max() <= 0.6
+    assert change[:, 0].abs().max() < 0.01, "air stays as it is"
 
 
 def test_blur_spreads_along_each_axis_and_keeps_the_sum():

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from .cases import STROKE, WHITE_MATTER_LESION
+from .cases import BACKGROUND, DOUBTFUL
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class AugmentationSettings:
     gain: tuple[float, float] = (0.7, 1.4)
     shift: tuple[float, float] = (-0.5, 0.5)
     gamma_share: float = 0.4
+    tone_share: float = 0.5
+    tone: float = 0.5
     bias_share: float = 0.6
     bias: float = 0.35
     noise_share: float = 0.6
@@ -31,7 +33,7 @@ class AugmentationSettings:
     blur_share: float = 0.4
     blur_mm: tuple[float, float] = (0.4, 1.2)
     lesion_share: float = 0.5
-    lesion_gain: tuple[float, float] = (0.6, 1.5)
+    lesion_gain: tuple[float, float] = (0.75, 1.5)
     alone_share: float = 0.1
     air_share: float = 0.3
 
@@ -47,6 +49,7 @@ class Augmentation:
         image, target = self._warp(image, target)
         image = self._lesion_brightness(image, target)
         image = self._resolution(image)
+        image = self._tone(image)
         image = self._contrast(image)
         image = self._noise(image)
         return image, target[:, target.shape[1] // 2].long()
@@ -83,7 +86,7 @@ class Augmentation:
             self._uniform(count, *self.settings.lesion_gain),
             1.0,
         )
-        lesion = ((target == WHITE_MATTER_LESION) | (target == STROKE)).float()
+        lesion = ((target > BACKGROUND) & (target < DOUBTFUL)).float()
         soft = functional.avg_pool2d(functional.max_pool2d(lesion, 3, 1, 1), 3, 1, 1)
         return torch.where(image > 0, image * (1 + soft * (gain.view(-1, 1, 1, 1) - 1)), image)
 
@@ -105,6 +108,20 @@ class Augmentation:
             flat = functional.pad(image, padding, mode="replicate").flatten(0, 1)[None]
             image = functional.conv2d(flat, kernel.view(shape), groups=count * channels).view_as(image)
         return image
+
+    def _tone(self, image: torch.Tensor) -> torch.Tensor:
+        """A band of intensities lifted or lowered: cortex nearer to white matter or nearer to lesions.
+
+        Scanners and echo times differ in how bright the cortex is. Half the band's width is the most that is
+        added, so that what is brighter stays brighter.
+        """
+        settings, count = self.settings, len(image)
+        centre = self._uniform(count, -0.5, 1.5).view(-1, 1, 1, 1)
+        width = self._uniform(count, 0.4, 1.2).view(-1, 1, 1, 1)
+        height = torch.where(
+            self._chosen(count, settings.tone_share), self._uniform(count, -settings.tone, settings.tone), 0.0
+        ).view(-1, 1, 1, 1)
+        return image + height * width * torch.exp(-(((image - centre) / width) ** 2))
 
     def _contrast(self, image: torch.Tensor) -> torch.Tensor:
         """Gain, shift, gamma, bias field, and another level of air."""

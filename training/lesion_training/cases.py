@@ -15,16 +15,11 @@ from LesionSegmenterLib.image import Volume, read_labels, read_volume, resample_
 from LesionSegmenterLib.instances import label_components
 from LesionSegmenterLib.labels import LesionType
 
-# Training targets are a recipe's classes; in the shipped one, white-matter lesions (WMH or MS) and strokes:
-# they differ in place and shape; WMH and MS of one voxel's neighbourhood do not, so that telling those apart
-# is left to the classifier of whole lesions. Besides the classes there are two marks.
-BACKGROUND, WHITE_MATTER_LESION, STROKE, DOUBTFUL, IGNORE = 0, 1, 2, 254, 255
-TARGET_OF_TYPE = {
-    LesionType.WMH: WHITE_MATTER_LESION,
-    LesionType.MS: WHITE_MATTER_LESION,
-    LesionType.LESION: WHITE_MATTER_LESION,
-    LesionType.STROKE: STROKE,
-}
+# Training targets are a recipe's classes, by default white-matter lesions (WMH or MS) and strokes:
+# these differ in place and shape. WMH and MS look alike within a voxel's neighbourhood: telling those
+# apart is left to the classifier of whole lesions. Besides the classes there are two marks.
+BACKGROUND, DOUBTFUL, IGNORE = 0, 254, 255
+TARGET_OF_TYPE = {LesionType.WMH: 1, LesionType.MS: 1, LesionType.LESION: 1, LesionType.STROKE: 2}
 UNMARKED_BRIGHT = 1.2  # an unmarked voxel this bright may be a lesion that a partial truth leaves out
 
 
@@ -91,7 +86,7 @@ class PreparedCase:
 
     image, t1 : normalised intensities, floating.
     target : uint8 classes, DOUBTFUL and IGNORE.
-    instances : int32 lesion ids, where the recipe wants them.
+    instances : integer lesion ids, where the recipe wants them.
     marked : types that the truth marks, empty for all.
     unmarked : classes that the truth does not mark and that no marked type shares.
     """
@@ -164,6 +159,8 @@ def prepare_case(
         marked=entry.marked,
         dataset=entry.dataset,
     )
+    if wanted.instances:
+        case.instances = np.zeros(case.target.shape, np.int32)
     if entry.mask is not None:
         _mark_lesions(case, entry, wanted, volume, grid)
     if not entry.complete:

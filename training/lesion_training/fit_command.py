@@ -49,6 +49,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     fit.add_argument("--small", action="store_true", help="the recipe's small variant, for a laptop")
     fit.add_argument("--seed", type=whole_number, default=0)
     fit.add_argument("--steps", type=int, help="train for so many steps instead of the recipe's")
+    fit.add_argument(
+        "--set", nargs="+", default=[], metavar="KEY=VALUE", dest="changes",
+        help="other values for a recipe's keys, for example cases.painted=0",
+    )  # fmt: skip
     fit.add_argument("--start", metavar="MODEL", help="a bundle or model to start from")
     fit.add_argument(
         "--layers", choices=("all", "last"), default="all",
@@ -112,7 +116,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
-    recipe = load_recipe(options.recipe, small=options.small)
+    recipe = load_recipe(options.recipe, small=options.small, changes=options.changes)
     if options.steps is None:
         return recipe
     if options.steps < 1:

@@ -22,7 +22,7 @@ from LesionSegmenterLib.errors import InputError
 from LesionSegmenterLib.networks.conflunet import INSTANCE_CHANNELS
 from LesionSegmenterLib.strict_json import parse
 
-from .cases import BACKGROUND, DOUBTFUL, IGNORE, STROKE, WHITE_MATTER_LESION
+from .cases import BACKGROUND, DOUBTFUL, IGNORE, is_lesion
 from .instance_targets import InstanceTarget
 
 _TINY = 1e-12  # a sum under this is that of nothing
@@ -41,7 +41,7 @@ def voxel_weights(
     weights[labels == DOUBTFUL] = doubtful
     weights[labels == IGNORE] = 0
     for item, weight in zip(labels, weights, strict=True):
-        lesion = (item == WHITE_MATTER_LESION) | (item == STROKE)
+        lesion = is_lesion(item)
         if lesion.any():
             components, _ = ndimage.label(lesion)
             areas = np.bincount(components.ravel())[components[lesion]]
@@ -58,7 +58,7 @@ def segmentation_loss(logits: torch.Tensor, target: torch.Tensor, weights: torch
     target : (N, H, W) int64, with doubtful and ignored voxels marked.
     weights : (N, H, W), as `voxel_weights` gives them.
     """
-    classes = torch.where(target > STROKE, BACKGROUND, target)
+    classes = torch.where(target >= DOUBTFUL, BACKGROUND, target)
     entropy = functional.cross_entropy(logits, classes, reduction="none")
     entropy = (entropy * weights).sum() / weights.sum()
     counted = weights.clamp(max=1)

@@ -63,7 +63,7 @@ def build_pool(
     seed: int,
     report: Report,
     *,
-    preparation: Preparation | None = None,
+    preparation: Preparation,
     store: CaseStore | None = None,
     amend: Callable[[PreparedCase], object] = lambda _: None,
     warn: Callable[[str], None] = lambda _: None,
@@ -81,7 +81,8 @@ def build_pool(
         for entry, stream in zip(entries, streams, strict=False)
     ]
     jobs += [
-        partial(_synthetic, root, stream, number) for number, stream in enumerate(streams[len(entries) :])
+        partial(_synthetic, preparation, root, stream, number)
+        for number, stream in enumerate(streams[len(entries) :])
     ]
     # Painting takes long enough for processes of its own; reading a few cases does not.
     alone = len(jobs) <= _FEW and not (settings.painted or settings.synthetic_heads)
@@ -148,9 +149,12 @@ def _kind(case: PreparedCase) -> str:
 
 
 def _stored(case: PreparedCase, kind: DTypeLike = np.float16) -> PreparedCase:
-    """The case as it is kept: half precision, without what only painting needs."""
+    """The case as it is kept: half precision, small ids, without what only painting needs."""
     t1 = None if case.t1 is None else case.t1.astype(kind)
-    return replace(case, image=case.image.astype(kind), t1=t1, ventricles=None)
+    ids = case.instances
+    if ids is not None:
+        ids = ids.astype(np.min_scalar_type(ids.max(initial=0)))
+    return replace(case, image=case.image.astype(kind), t1=t1, instances=ids, ventricles=None)
 
 
 def _as_it_is(entry: CaseEntry, preparation: Preparation) -> _Made:
@@ -160,7 +164,7 @@ def _as_it_is(entry: CaseEntry, preparation: Preparation) -> _Made:
 
 def _real_and_painted(
     entry: CaseEntry,
-    preparation: Preparation | None,
+    preparation: Preparation,
     root: Path,
     stream: np.random.SeedSequence,
     paints: bool,
@@ -173,10 +177,12 @@ def _real_and_painted(
         if not case.complete:
             ignore_unmarked(case, placement)
         for variant in stream.spawn(entry.painted):
-            painted = painted_variant(case, placement, banks, np.random.default_rng(variant))
+            painted = painted_variant(
+                case, placement, banks, preparation.classes, np.random.default_rng(variant)
+            )
             cases.append(replace(_stored(painted), weight=1.0))
     return cases, warnings
 
 
-def _synthetic(root: Path, stream: np.random.SeedSequence, number: int) -> _Made:
-    return [_stored(synthetic_case(Banks.open(root), np.random.default_rng(stream), number))], []
+def _synthetic(preparation: Preparation, root: Path, stream: np.random.SeedSequence, number: int) -> _Made:
+    return [_stored(synthetic_case(Banks.open(root), np.random.default_rng(stream), number, preparation))], []

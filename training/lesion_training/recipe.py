@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from math import inf
 from pathlib import Path
@@ -173,8 +174,8 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
-def load_recipe(name: str, *, small: bool = False) -> Recipe:
-    """The recipe of that name or file, or its small variant.
+def load_recipe(name: str, *, small: bool = False, changes: Sequence[str] = ()) -> Recipe:
+    """The recipe of that name or file, or its small variant, with ``changes`` like ``cases.painted=0``.
 
     Raises InputError for an unknown name or key, with the nearest right one, and for a value out of range.
     """
@@ -185,11 +186,13 @@ def load_recipe(name: str, *, small: bool = False) -> Recipe:
         raise InputError(f"no recipe {name!r}", todo=f"Did you mean {near[0]!r}? {known}" if near else known)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        changes = content.pop(SMALL, None) if isinstance(content, dict) else None
+        variant = content.pop(SMALL, None) if isinstance(content, dict) else None
         if small:
-            if not isinstance(changes, dict):
+            if not isinstance(variant, dict):
                 raise ValueError("this recipe has no small variant")
-            content = _merged(content, changes)
+            content = _merged(content, variant)
+        for change in changes:
+            content = _merged(content, _parsed(change))
         return parse_recipe(content)
     except (OSError, yaml.YAMLError, ValueError) as error:
         raise InputError(str(error), path) from error
@@ -232,6 +235,17 @@ def parse_recipe(content: Any) -> Recipe:
     return recipe
 
 
+def _parsed(change: str) -> Any:
+    """``a.b=1`` as content: {a: {b: 1}}; ValueError for anything else."""
+    path, equals, value = change.partition("=")
+    if not equals or not all(path.split(".")):
+        raise ValueError(f"--set {change}: expected KEY=VALUE, for example cases.painted=0")
+    content = yaml.safe_load(value)
+    for key in reversed(path.split(".")):
+        content = {key: content}
+    return content
+
+
 def _merged(content: Any, changes: Any) -> Any:
     """Content with the changes' values in place of its own, key by key."""
     if isinstance(content, dict) and isinstance(changes, dict):
@@ -251,6 +265,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("largest", "thickest_mm", "factor"), (1, 100)),
     **dict.fromkeys(("rotation_degrees", "shear_degrees"), (0, 180)),
     **dict.fromkeys(("gain", "blur_mm", "lesion_gain", "scale", "sd", "sd_mm", "noise", "bias"), (0, inf)),
+    "tone": (0, 1),
     **dict.fromkeys(("displacement_mm", "translation_mm", "coefficients", "log_gamma"), (0, inf)),
     **dict.fromkeys(("ghosts", "axes"), (0, 100)),
     "intensity": (0, inf),

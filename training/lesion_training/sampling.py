@@ -10,7 +10,7 @@ import numpy as np
 from LesionSegmenterLib.engine.preprocessing import CLIP
 from LesionSegmenterLib.engine.slicing import CONTEXT_MM, CONTEXT_SLICES
 
-from .cases import BACKGROUND, DOUBTFUL, STROKE, WHITE_MATTER_LESION, PreparedCase
+from .cases import BACKGROUND, DOUBTFUL, PreparedCase, is_lesion
 
 _AIR = CLIP[0]  # what lies beyond an image's edge
 
@@ -93,7 +93,7 @@ class SliceSampler:
     ) -> tuple[np.ndarray, np.ndarray]:
         side = self.settings.crop
         middle = target[CONTEXT_SLICES]
-        lesion = np.argwhere(near_lesion & np.isin(middle, (WHITE_MATTER_LESION, STROKE)))
+        lesion = np.argwhere(near_lesion & is_lesion(middle))
         if len(lesion):
             centre = lesion[rng.integers(len(lesion))] + rng.integers(-50, 51, 2)
         else:
@@ -119,7 +119,7 @@ def _cumulative(cases: list[PreparedCase]) -> np.ndarray:
 
 def _lesion_areas(case: PreparedCase) -> list[np.ndarray]:
     """Lesion voxels of each slice across i, j and k."""
-    lesion = np.isin(case.target, (WHITE_MATTER_LESION, STROKE))
+    lesion = is_lesion(case.target)
     return [lesion.sum(axis=tuple(a for a in range(3) if a != axis)) for axis in range(3)]
 
 
@@ -127,10 +127,10 @@ def _majority(target: np.ndarray, axis: int) -> np.ndarray:
     """A thick slice's target: lesion where it fills over 45%, doubtful where it fills over a quarter."""
     result = np.zeros([n for a, n in enumerate(target.shape) if a != axis], np.uint8)
     for value in np.unique(target)[::-1]:  # from ignore and doubtful down to lesions, which win
-        if value in (WHITE_MATTER_LESION, STROKE):
+        if is_lesion(value):
             result[(target == value).mean(axis) > 0.45] = value
         elif value:
             result[(target == value).mean(axis) > 0.5] = value
-    partly = np.isin(target, (WHITE_MATTER_LESION, STROKE)).mean(axis)
+    partly = is_lesion(target).mean(axis)
     result[(result == BACKGROUND) & (partly > 0.25)] = DOUBTFUL
     return result

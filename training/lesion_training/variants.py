@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,13 +11,15 @@ from scipy import ndimage
 
 from LesionSegmenterLib.engine.preprocessing import prepare
 from LesionSegmenterLib.engine.resample import resample
+from LesionSegmenterLib.instances import label_components
+from LesionSegmenterLib.labels import LesionType
 from LesionSegmenterLib.synthesis.anatomy import Anatomy, load_anatomy
 from LesionSegmenterLib.synthesis.head import add_noise, deform, synthetic_head
 from LesionSegmenterLib.synthesis.painting import paint, soft_mask
 from LesionSegmenterLib.synthesis.wmh import wmh_mask
 
 from .banks import MaskBank
-from .cases import BACKGROUND, DOUBTFUL, IGNORE, STROKE, WHITE_MATTER_LESION, PreparedCase
+from .cases import BACKGROUND, DOUBTFUL, IGNORE, Preparation, PreparedCase
 
 NORMAL, FLUID = 0.0, -3.0  # typical normalised intensities of brain tissue and of fluid
 _PROGRAMMES = {"ms": 0.35, "wmh": 0.3, "stroke": 0.2, "wmh and stroke": 0.15}
@@ -102,19 +105,28 @@ def ignore_unmarked(case: PreparedCase, placement: Placement) -> None:
 
 
 class Painter:
-    """Paints lesions into a copy of one case."""
+    """Paints lesions into a copy of one case; ``classes`` gives the target of each lesion type.
 
-    def __init__(self, case: PreparedCase, placement: Placement, rng: np.random.Generator):
-        self.placement, self.rng = placement, rng
-        self.spacing = case.spacing
+    Where the case has lesion ids, what one stroke of the brush leaves connected (6) gets a new one.
+    """
+
+    def __init__(
+        self,
+        case: PreparedCase,
+        placement: Placement,
+        classes: Mapping[LesionType, int],
+        rng: np.random.Generator,
+    ):
+        self.placement, self.classes, self.rng = placement, classes, rng
         self.image, self.target = case.image.copy(), case.target.copy()
+        self.instances = None if case.instances is None else case.instances.copy()
         # Fine voxels a voxel of the case, along each axis.
         self.per_voxel = np.array(placement.fine_shape) / np.array(case.image.shape)
         self.texture = rng.uniform(0.05, 0.3)
         self.replace = rng.uniform(0, 1)
         self.blur = rng.uniform(0.35, 0.9)
 
-    def paint_fine(self, mask: np.ndarray, start: np.ndarray, contrast: float, target: int) -> None:
+    def paint_fine(self, mask: np.ndarray, start: np.ndarray, contrast: float, kind: LesionType) -> None:
         """Paint a mask given on the fine grid whose first voxel lies at ``start`` there."""
         stop = np.minimum(start + mask.shape, self.placement.fine_shape)
         begin = np.maximum(start, 0)
@@ -141,12 +153,16 @@ class Painter:
         )
         labels = self.target[where]
         free = (labels == BACKGROUND) | (labels == DOUBTFUL) | (labels == IGNORE)
-        labels[free & (painted > 0.5)] = target
+        filled = free & (painted > 0.5)
+        labels[filled] = self.classes.get(kind, IGNORE)
+        if self.instances is not None:
+            pieces = label_components(filled, 6)
+            self.instances[where][filled] = self.instances.max(initial=0) + pieces[filled]
         # A voxel that the lesion touches without filling it belongs to neither side for certain.
         labels[(labels == BACKGROUND) & (painted > 0.3)] = DOUBTFUL
 
     def paint_bank_mask(
-        self, bank: MaskBank, contrast: float, target: int, *, jitter_mm: float, size: float
+        self, bank: MaskBank, contrast: float, kind: LesionType, *, jitter_mm: float, size: float
     ) -> bool:
         """Paint a random mask of a bank near its own place in MNI space, turned, scaled and maybe mirrored.
 
@@ -172,7 +188,7 @@ class Painter:
         turned = ndimage.affine_transform(mask.astype(np.float32), inverse, shift, shape, order=1) > 0.5
         if not self._lies_in_tissue(start, turned):
             return False
-        self.paint_fine(turned, start, contrast, target)
+        self.paint_fine(turned, start, contrast, kind)
         return True
 
     def _lies_in_tissue(self, start: np.ndarray, mask: np.ndarray) -> bool:
@@ -193,7 +209,7 @@ class Painter:
             wanted -= self.paint_bank_mask(
                 bank,
                 base * self.rng.uniform(0.6, 1.3),
-                WHITE_MATTER_LESION,
+                LesionType.MS,
                 jitter_mm=5,
                 size=self.rng.uniform(0.6, 1.3),
             )
@@ -205,7 +221,7 @@ class Painter:
         mask, _ = wmh_mask(
             self.placement.ventricles, self.placement.white, (1.0, 1.0, 1.0), self.rng, severity
         )
-        self.paint_fine(mask, np.zeros(3, int), _contrast(self.rng), WHITE_MATTER_LESION)
+        self.paint_fine(mask, np.zeros(3, int), _contrast(self.rng), LesionType.WMH)
 
     def paint_stroke(self, banks: Banks) -> None:
         bank = banks.acute if self.rng.random() < 0.8 else banks.chronic
@@ -213,7 +229,7 @@ class Painter:
         wanted = 1 + int(self.rng.random() < 0.3)
         for _ in range(10):
             size = self.rng.uniform(0.7, 1.05)
-            wanted -= self.paint_bank_mask(bank, contrast, STROKE, jitter_mm=4, size=size)
+            wanted -= self.paint_bank_mask(bank, contrast, LesionType.STROKE, jitter_mm=4, size=size)
             if wanted <= 0:
                 break
 
@@ -239,17 +255,26 @@ def _small_rotation(rng: np.random.Generator, degrees: float = 20) -> np.ndarray
 
 
 def painted_variant(
-    case: PreparedCase, placement: Placement, banks: Banks, rng: np.random.Generator
+    case: PreparedCase,
+    placement: Placement,
+    banks: Banks,
+    classes: Mapping[LesionType, int],
+    rng: np.random.Generator,
 ) -> PreparedCase:
     """A copy of ``case`` with the lesions of one random programme painted in."""
-    painter = Painter(case, placement, rng)
+    painter = Painter(case, placement, classes, rng)
     painter.paint_programme(banks)
     return replace(
-        case, name=f"{case.name}+painted", image=painter.image, target=painter.target, ventricles=None
+        case,
+        name=f"{case.name}+painted",
+        image=painter.image,
+        target=painter.target,
+        instances=painter.instances,
+        ventricles=None,
     )
 
 
-def synthetic_case(banks: Banks, rng: np.random.Generator, number: int) -> PreparedCase:
+def synthetic_case(banks: Banks, rng: np.random.Generator, number: int, wanted: Preparation) -> PreparedCase:
     """A synthetic head, whole or stripped, with the lesions of one random programme."""
     skull = bool(rng.random() < 0.6)
     head = synthetic_head(deform(load_anatomy(), rng), rng, skull=skull)
@@ -266,6 +291,7 @@ def synthetic_case(banks: Banks, rng: np.random.Generator, number: int) -> Prepa
         grid.slice_axis,
         skull,
         1.0,
+        instances=np.zeros(image.shape, np.int32) if wanted.instances else None,
     )
     # The head's own ventricles and white matter, exactly.
     ventricles, white = (
@@ -275,4 +301,4 @@ def synthetic_case(banks: Banks, rng: np.random.Generator, number: int) -> Prepa
     placement = Placement(
         np.ones(3), -(head.anatomy.affine[:3, 3] + corner), image.shape, ventricles > 0.5, (white > 0.5)
     )
-    return painted_variant(case, placement, banks, rng)
+    return painted_variant(case, placement, banks, wanted.classes, rng)
