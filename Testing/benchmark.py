@@ -13,9 +13,19 @@ from types import ModuleType
 
 import torch
 
-from benchmarks import measuring, offsets, prediction, review, splitting, training, whole_run
+from benchmarks import (
+    ablation,
+    accuracy,
+    measuring,
+    offsets,
+    prediction,
+    review,
+    splitting,
+    training,
+    whole_run,
+)
 
-_SECTIONS = (whole_run, prediction, splitting, offsets, measuring, review, training)
+_SECTIONS = (accuracy, ablation, whole_run, prediction, splitting, offsets, measuring, review, training)
 _REPETITIONS = 5
 
 
@@ -48,11 +58,11 @@ def _head(repetitions: int) -> str:
         "# Benchmarks\n\n"
         "Written by `.venv/bin/python Testing/benchmark.py --write docs/benchmarks.md`, which `make bench` "
         f"runs without writing. Each was timed {times}.\n\n"
-        f"{datetime.date.today()}, {_machine()}."
+        f"{datetime.date.today()}, {machine()}."
     )
 
 
-def _machine() -> str:
+def machine() -> str:
     """The processor, its cores and what torch makes of it."""
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")

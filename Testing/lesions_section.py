@@ -6,8 +6,8 @@ from typing import Any
 
 import slicer
 
-COLUMNS = ["Lesion", "Type", "ml", "Sure", "Status", "Centre", "Note"]
-ID, TYPE, ML, SURE, STATUS, CENTRE, NOTE = range(7)
+COLUMNS = ["Lesion", "Type", "ml", "Confidence", "Of type", "Status", "Centre", "Note"]
+ID, TYPE, ML, CONFIDENCE, OF_TYPE, STATUS, CENTRE, NOTE = range(8)
 
 
 def cells(section: Any, column: int) -> list[str]:

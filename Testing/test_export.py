@@ -23,7 +23,9 @@ from LesionSegmenterLib.lesions import LesionRecord
 
 SHAPE = (24, 20, 6)
 RECORDS = [
-    LesionRecord(1, LesionType.MS, 12.5, 8, (-1.25, 2.5, 30.0), 4.75, 0.875, 0.9, "accepted", (3, 4)),
+    LesionRecord(
+        1, LesionType.MS, 12.5, 8, (-1.25, 2.5, 30.0), 4.75, 0.875, 0.9, "accepted", (3, 4), "", 0.6
+    ),
     LesionRecord(2, LesionType.STROKE, 4.0, 4, (10.0, -20.0, 0.0), 2.0),
 ]
 
@@ -101,9 +103,9 @@ def test_the_table_has_exactly_the_contracts_columns_and_values(tmp_path):
     lesions_tsv.write_lesions_tsv(tmp_path / "lesions.tsv", RECORDS)
     assert (tmp_path / "lesions.tsv").read_bytes().decode() == (
         "lesion_id\ttype\ttype_confidence\tstatus\tvolume_mm3\tvoxels\tcentroid_r_mm\tcentroid_a_mm\t"
-        "centroid_s_mm\tmax_diameter_mm\tmean_probability\tparents\n"
-        "1\tMS\t0.9000\taccepted\t12.500\t8\t-1.25\t2.50\t30.00\t4.75\t0.8750\t3,4\n"
-        "2\tstroke\tn/a\tproposed\t4.000\t4\t10.00\t-20.00\t0.00\t2.00\tn/a\tn/a\n"
+        "centroid_s_mm\tmax_diameter_mm\tmean_probability\tparents\tconfidence\n"
+        "1\tMS\t0.9000\taccepted\t12.500\t8\t-1.25\t2.50\t30.00\t4.75\t0.8750\t3,4\t0.6000\n"
+        "2\tstroke\tn/a\tproposed\t4.000\t4\t10.00\t-20.00\t0.00\t2.00\tn/a\tn/a\tn/a\n"
     )
 
 
@@ -124,6 +126,7 @@ hundredths = st.integers(-(10**5), 10**5).map(lambda n: n / 100)
             max_diameter_mm=hundredths.map(abs),
             mean_probability=chances,
             type_confidence=chances,
+            confidence=chances,
             status=st.sampled_from(lesions_tsv.STATUSES),
             parents=st.lists(st.integers(1, 999), max_size=3).map(tuple),
         ),
@@ -155,7 +158,7 @@ def test_a_table_saved_by_a_spreadsheet_reads_in_any_column_order(tmp_path):
         ("\tMS\t", "\ttumour\t", "line 2 .*tumour"),
         ("proposed", "maybe", "line 3 .*unknown status 'maybe'"),
         ("12.500", "12,500", "line 2"),
-        ("\t3,4\n", "\n", "line 2"),
+        ("\t3,4\t0.6000\n", "\n", "line 2"),
         ("\n2\t", "\n1\t", "an id twice|a lesion id twice"),
     ],
 )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import pytest
 import torch
+from monai.networks.nets import UNet
 from torch import nn
 
+from lesion_training.starting import freeze
 from LesionSegmenterLib.classifier import CascadeClassifier
 from LesionSegmenterLib.errors import BundleError
 from LesionSegmenterLib.networks import NETWORKS, build, conflunet
@@ -17,6 +20,7 @@ SMALL: dict[str, tuple[int, ...]] = {
     "conflunet": (4, 8, 12),
     "deepwml": (4, 8, 12),
     "llambias": (4, 8, 12),
+    "monai-unet": (4, 8, 12),
     "uresnet": (4, 8, 12),
     "viteri": (4, 8, 12),
 }
@@ -48,6 +52,7 @@ def sides(name: str, *, times: int = 1) -> tuple[int, ...]:
         ("conflunet", {}, 19_073_094),
         ("conflunet", {"widths": [32, 64, 128, 256]}, 4_770_342),
         ("conflunet", {"widths": [16, 32, 64, 128]}, 1_193_622),
+        ("monai-unet", {"in_channels": 3}, 648_297),
     ],
 )
 def test_a_network_has_the_papers_number_of_parameters(name, arguments, count):
@@ -82,7 +87,7 @@ def test_every_weight_learns(name):
     network(torch.randn(2, 2, *sides(name, times=2))).square().sum().backward()
     gradients = {key: weights.grad for key, weights in network.named_parameters()}
     # A convolution's bias is lost in the norm that follows it.
-    lost = {"conflunet", "llambias", "uresnet"}
+    lost = {"conflunet", "llambias", "monai-unet", "uresnet"}
     for key, gradient in gradients.items():
         assert gradient is not None and gradient.isfinite().all(), key
         if name not in lost or not key.endswith("bias"):
@@ -149,6 +154,34 @@ def test_conflunets_convolutions_have_a_batch_norm_each():
         network = build("conflunet", {})
     convolutions = sum(isinstance(m, nn.Conv3d) and m.kernel_size == (3, 3, 3) for m in network.modules())
     assert convolutions == sum(isinstance(m, nn.BatchNorm3d) for m in network.modules()) == 14
+
+
+def test_monais_network_is_monais():
+    torch.manual_seed(0)
+    theirs = UNet(2, 2, 6, SMALL["monai-unet"], (2, 2)).eval()
+    image = torch.randn(1, 2, *sides("monai-unet"))
+    torch.testing.assert_close(small("monai-unet").eval()(image), theirs(image), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("widths", [(4, 8), (4, 8, 12)])
+def test_only_the_end_of_monais_network_is_trained_where_the_last_layers_are(widths):
+    network = small("monai-unet", widths=widths)
+    freeze(network, "last")
+    network(torch.randn(1, 2, 16, 16)).square().sum().backward()
+    trained = {
+        name.rpartition(".conv")[0]
+        for name, weights in network.named_parameters()
+        if weights.grad is not None
+    }
+    before = "inner.submodule.2" if len(widths) > 2 else "inner.submodule"
+    assert {name for name in trained if name} == {before}
+    assert network.head.weight.grad is not None and network.down.conv.weight.grad is None
+
+
+def test_monais_network_without_monai_is_refused_in_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "monai.networks.nets", None)
+    with pytest.raises(BundleError, match="MONAI, which is not installed"):
+        build("monai-unet", {})
 
 
 @pytest.mark.parametrize("planes", [2, 6, 12])

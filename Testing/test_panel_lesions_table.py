@@ -13,7 +13,21 @@ pytest.importorskip("slicer", reason="slicer-core is not installed: make .venv/s
 pytest.importorskip("PySide6.QtWidgets", exc_type=ImportError, reason="no PySide6: make .venv/slicer")
 
 
-from lesions_section import CENTRE, COLUMNS, ID, ML, NOTE, STATUS, SURE, TYPE, cells, click, shown, sort_by
+from lesions_section import (
+    CENTRE,
+    COLUMNS,
+    CONFIDENCE,
+    ID,
+    ML,
+    NOTE,
+    OF_TYPE,
+    STATUS,
+    TYPE,
+    cells,
+    click,
+    shown,
+    sort_by,
+)
 from LesionSegmenterLib import edits
 from LesionSegmenterLib.labels import LesionType
 from LesionSegmenterLib.scene_tags import segment_id
@@ -24,43 +38,60 @@ from scene_cases import paint
 
 def test_every_lesion_has_a_row_that_says_what_its_record_says(opened: Any) -> None:
     record = opened.review.lesions.records[3]
+    opened.table.show({**opened.review.lesions.records, 3: replace(record, confidence=0.874)})
     row = [cells(opened, column)[2] for column in range(len(COLUMNS))]
-    doubt = max(1 - abs(2 * record.mean_probability - 1), 1 - record.type_confidence)
     r, a, s = record.centroid_ras_mm
     assert r < 0 and a < 0 < s
     centre = f"L{-r:.0f} P{-a:.0f} S{s:.0f}"
     volume = f"{record.voxels * 2 / 1000:.3f}"  # voxels of 1 x 1 x 2 mm
-    assert row == ["L0003", "MS", volume, f"{1 - doubt:.0%}", "proposed", centre, ""]
+    of_type = f"{record.type_confidence:.0%}"
+    assert row == ["L0003", "MS", volume, "87%", of_type, "proposed", centre, ""]
     assert shown(opened) == list(range(1, 13))
 
 
-def test_a_lesion_that_no_model_judged_has_no_confidence_and_comes_first_by_it(opened: Any) -> None:
-    drawn = replace(opened.review.lesions.records[12], mean_probability=None, type_confidence=None)
-    opened.table.show({**opened.review.lesions.records, 12: drawn})
-    sort_by(opened, SURE)
-    assert (cells(opened, SURE)[0], shown(opened)[0]) == ("", 12)
+@pytest.mark.parametrize(("column", "field"), [(CONFIDENCE, "confidence"), (OF_TYPE, "type_confidence")])
+def test_a_lesion_that_no_model_rated_has_an_empty_cell_and_comes_first_by_it(
+    opened: Any, column: int, field: str
+) -> None:
+    rated = {i: replace(r, **{field: 1 - i / 100}) for i, r in opened.review.lesions.records.items()}
+    opened.table.show({**rated, 7: replace(rated[7], **{field: None})})
+    sort_by(opened, column)
+    assert cells(opened, column)[:3] == ["", "88%", "89%"]
+    assert shown(opened) == [7, 12, 11, 10, 9, 8, 6, 5, 4, 3, 2, 1]
+
+
+def test_a_painted_lesion_loses_its_confidence_and_an_accepted_one_keeps_it(opened: Any) -> None:
+    lesions = opened.review.lesions
+    for lesion_id, record in lesions.records.items():
+        lesions.records[lesion_id] = replace(record, confidence=0.5)
+    opened.review.do("Accept", lambda lesions: edits.accept(lesions, [1]))
+    opened.review.do("Split", lambda lesions: edits.split_k(lesions, 2, 2))
+    assert dict(zip(shown(opened), cells(opened, CONFIDENCE), strict=True)) == {
+        i: "" if i > 12 else "50%" for i in (1, *range(3, 15))
+    }
+    opened.review.undo()
+    assert cells(opened, CONFIDENCE) == ["50%"] * 12
 
 
 def test_titles_and_cells_explain_themselves(opened: Any) -> None:
     import qt
 
     model = opened.ui.lesionTable.model()
-    assert [model.headerData(n, qt.Qt.Horizontal, qt.Qt.DisplayRole) for n in range(7)] == COLUMNS
-    for column in range(7):
+    assert [model.headerData(n, qt.Qt.Horizontal, qt.Qt.DisplayRole) for n in range(len(COLUMNS))] == COLUMNS
+    for column in range(len(COLUMNS)):
         about = model.headerData(column, qt.Qt.Horizontal, qt.Qt.ToolTipRole)
         assert about and model.data(model.index(0, column), qt.Qt.ToolTipRole) == about
 
 
-@pytest.mark.parametrize("column", range(7))
+@pytest.mark.parametrize("column", range(len(COLUMNS)))
 def test_a_click_on_a_title_sorts_and_another_sorts_the_other_way(opened: Any, column: int) -> None:
-    from LesionSegmenterLib.panel.lesion_table import confidence
-
     records = opened.review.lesions.records
     keys: dict[int, Callable[[Any], Any]] = {
         ID: lambda record: record.lesion_id,
         TYPE: lambda record: int(record.type),
         ML: lambda record: record.volume_mm3,
-        SURE: confidence,
+        CONFIDENCE: lambda _: 0,  # the same for all: nothing was calibrated
+        OF_TYPE: lambda record: record.type_confidence,
         STATUS: lambda record: record.status,
         CENTRE: lambda record: record.centroid_ras_mm[::-1],
         NOTE: lambda record: record.note,

@@ -173,3 +173,41 @@ def test_flip_averages_with_the_image_mirrored_left_to_right_whatever_the_slices
     np.testing.assert_allclose(both, (plain + mirrored) / 2, atol=1e-6)
     assert np.abs(both - plain).max() > 0.1
     assert told == sorted(told) and told[-1] == 1
+
+
+# Planes
+
+
+def test_what_planes_agree_on_is_their_least_probability_of_a_lesion(tmp_path):
+    """Types keep the shares that their mean has; a thick-sliced volume has one plane alone."""
+    torch.manual_seed(3)
+    arguments = {"in_channels": 3, "out_channels": 3, "widths": [4, 8]}
+    network = NETWORKS["uresnet"](**arguments)
+    network.train()(torch.randn(4, 3, 16, 16))
+    spec = bundles.BundleSpec(
+        "random",
+        "1.0",
+        "Random",
+        bundles.Architecture("uresnet", arguments),
+        [bundles.ModelInput("FLAIR")],
+        {"normalisation": "deep-median-mad", "context_slices": 1, "planes": "slices"},
+        bundles.Output("types", {1: 4, 2: 2}),
+        "slice",
+        [],
+        "CC0-1.0",
+    )
+    content = {"weights.safetensors": save(network.state_dict()), "MODEL_CARD.md": b"# Random\n"}
+    by_slices = load_model(bundles.write_bundle(tmp_path / "random", spec, content), CPU)
+    agreed = replace(by_slices, preprocessing=replace(by_slices.preprocessing, planes="agreed"))
+    image, grid = working((12, 16, 8))
+    each = [predict(by_slices, [image], replace(grid, slice_axis=axis), silent).channels for axis in range(3)]
+    found = predict(agreed, [image], grid, silent).channels
+    least = np.min([channels.sum(axis=0) for channels in each], axis=0)
+    np.testing.assert_allclose(found.sum(axis=0), least, atol=1e-6)
+    mean = np.mean(each, axis=0)
+    np.testing.assert_allclose(found[1] / found.sum(axis=0), mean[1] / mean.sum(axis=0), atol=1e-5)
+    assert (least < mean.sum(axis=0) - 0.02).any(), "the planes agree everywhere: nothing was tested"
+    thick = replace(grid, spacing=(1.0, 1.0, 5.0))
+    np.testing.assert_array_equal(
+        predict(agreed, [image], thick, silent).channels, predict(by_slices, [image], thick, silent).channels
+    )

@@ -69,9 +69,10 @@ def test_a_bundles_network_is_the_runs_averaged_one(run, tmp_path):
     image = torch.randn(2, 3, 24, 32, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         expected = torch.softmax(averaged.eval()(image), 1)
-        assert torch.equal(torch.softmax(stored.eval()(image), 1), expected)
+        kept = torch.softmax(stored.eval()(image), 1)
         loaded = load_model(made, CPU).network(image)
-    torch.testing.assert_close(torch.softmax(loaded, 1), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(kept, expected, atol=1e-3, rtol=0)  # bundles hold half precision
+    torch.testing.assert_close(torch.softmax(loaded, 1), kept, atol=1e-5, rtol=0)
 
 
 def test_the_bundle_command_writes_a_card_with_data_licences_command_and_seed(run, tmp_path, capsys):

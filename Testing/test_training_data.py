@@ -14,7 +14,6 @@ from lesion_training.cases import (
     BACKGROUND,
     DOUBTFUL,
     IGNORE,
-    TARGET_OF_TYPE,
     UNMARKED_BRIGHT,
     Preparation,
     PreparedCase,
@@ -208,7 +207,7 @@ def test_a_painted_variant_leaves_its_source_alone_and_paints_only_in_tissue(dat
     case = thick_case
     image, target = case.image.copy(), case.target.copy()
     placement = place(case, load_anatomy())
-    painted = painted_variant(case, placement, Banks.open(data), TARGET_OF_TYPE, np.random.default_rng(seed))
+    painted = painted_variant(case, placement, Banks.open(data), Preparation(), np.random.default_rng(seed))
     np.testing.assert_array_equal(case.image, image)
     np.testing.assert_array_equal(case.target, target)
     changed = painted.image != image
@@ -220,7 +219,7 @@ def test_a_painted_variant_leaves_its_source_alone_and_paints_only_in_tissue(dat
     assert (painted.image - image)[new].mean() > 0.3
     # What was a lesion stays one.
     np.testing.assert_array_equal(painted.target[target == 1], 1)
-    again = painted_variant(case, placement, Banks.open(data), TARGET_OF_TYPE, np.random.default_rng(seed))
+    again = painted_variant(case, placement, Banks.open(data), Preparation(), np.random.default_rng(seed))
     np.testing.assert_array_equal(again.image, painted.image)
 
 
@@ -229,10 +228,11 @@ def test_what_is_painted_has_the_class_of_its_type_and_ids_of_its_own(data, thic
     banks, placement = Banks.open(data), place(thick_case, load_anatomy())
     ids = label_components(is_lesion(thick_case.target), 6)
     case = replace(thick_case, instances=ids)
-    classes = {LesionType.WMH: 1, LesionType.STROKE: 2, LesionType.MS: 3}
+    wanted = Preparation({LesionType.WMH: 1, LesionType.STROKE: 2, LesionType.MS: 3})
+    wmh_alone = Preparation({LesionType.WMH: 1})
     seen = set()
     for seed in range(8):
-        painted = painted_variant(case, placement, banks, classes, np.random.default_rng(seed))
+        painted = painted_variant(case, placement, banks, wanted, np.random.default_rng(seed))
         np.testing.assert_array_equal(painted.instances[ids > 0], ids[ids > 0])
         np.testing.assert_array_equal(painted.instances > 0, is_lesion(painted.target))
         for number in np.unique(painted.instances[(ids == 0) & (painted.instances > 0)]):
@@ -240,7 +240,7 @@ def test_what_is_painted_has_the_class_of_its_type_and_ids_of_its_own(data, thic
             assert len(np.unique(painted.target[lesion])) == 1
             assert label_components(lesion, 6).max() == 1 or number <= ids.max()
         seen |= set(np.unique(painted.target[painted.target != case.target]).tolist())
-        unknown = painted_variant(case, placement, banks, {LesionType.WMH: 1}, np.random.default_rng(seed))
+        unknown = painted_variant(case, placement, banks, wmh_alone, np.random.default_rng(seed))
         assert not np.isin(unknown.target, (2, 3)).any()
     assert {1, 2, 3} <= seen
     assert (unknown.target == IGNORE).any() or 2 not in seen

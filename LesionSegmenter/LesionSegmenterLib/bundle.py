@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import os
 import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from .atomic import hidden_sibling, move_into_place, scratch_folder, sha256, writing_error
+from .confidence import LesionConfidence
 from .errors import BundleError
 from .labels import LesionType
 from .strict_json import parse
@@ -55,12 +57,14 @@ class Output:
     """What the network's channels mean: `label_map` gives a channel's label value (0 background).
 
     kind ``instances`` says that after the classes come a lesion-centre heat and the offsets along the array's
-    three axes, as the network `conflunet` gives them.
+    three axes, as the network `conflunet` gives them. `confidence` holds for lesions at the threshold; it is
+    None in a bundle that was not calibrated.
     """
 
     kind: Literal["binary", "types", "instances"]
     label_map: dict[int, int]
     threshold: float = 0.5
+    confidence: LesionConfidence | None = None
 
 
 @dataclass(frozen=True)
@@ -180,6 +184,8 @@ def _check_spec(spec: BundleSpec, path: Path) -> None:
         problem = f"output.label_map has a label value outside 0 to {max(LesionType)}"
     elif not 0 < spec.output.threshold < 1:
         problem = f"output.threshold is {spec.output.threshold}, not between 0 and 1"
+    elif spec.output.confidence and not all(map(math.isfinite, astuple(spec.output.confidence))):
+        problem = "output.confidence holds a number that is not finite"
     elif spec.output.kind == "instances" and spec.shape == "slice":
         problem = "output.kind is instances, whose offsets a network of slices does not give"
     elif spec.split == "offsets" and spec.output.kind != "instances":

@@ -36,6 +36,7 @@ class LesionRecord:
     status: str = "proposed"  # proposed, accepted, rejected or edited
     parents: tuple[int, ...] = ()
     note: str = ""
+    confidence: float | None = None  # chance that it is real; None where none was fitted, or a person drew it
 
 
 @dataclass(frozen=True, eq=False)

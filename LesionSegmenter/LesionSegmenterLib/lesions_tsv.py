@@ -27,7 +27,9 @@ COLUMNS = (
     "max_diameter_mm",
     "mean_probability",
     "parents",
+    "confidence",
 )
+_NEWER = ("confidence",)  # which tables of earlier versions lack
 
 
 def write_lesions_tsv(
@@ -68,13 +70,15 @@ def _row(record: LesionRecord) -> list[str]:
         f"{record.max_diameter_mm:.2f}",
         chance(record.mean_probability),
         ",".join(map(str, record.parents)) or MISSING,
+        chance(record.confidence),
     ]
 
 
 def read_lesions_tsv(path: str | Path) -> list[LesionRecord]:
     """The records of a lesion table; columns may stand in any order and others are left out.
 
-    Raises InputError, naming the line, for a missing column, a value that does not fit, or an id given twice.
+    Tables of earlier versions, which have no column ``confidence``, are read as well. Raises InputError,
+    naming the line, for another missing column, a value that does not fit, or an id given twice.
     """
     path = Path(path)
     try:
@@ -83,7 +87,7 @@ def read_lesions_tsv(path: str | Path) -> list[LesionRecord]:
             header, rows = reader.fieldnames or (), list(reader)
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"this lesion table cannot be read ({error})", path) from error
-    missing = [column for column in COLUMNS if column not in header]
+    missing = [column for column in COLUMNS if column not in (*header, *_NEWER)]
     if missing:
         raise InputError(f"this lesion table has no column {', '.join(missing)}", path, "Export it again")
     records = []
@@ -118,4 +122,5 @@ def _record(row: dict[str, str]) -> LesionRecord:
         type_confidence=optional(row["type_confidence"], float),
         status=row["status"],
         parents=optional(row["parents"], lambda text: tuple(map(int, text.split(","))), ()),
+        confidence=optional(row.get("confidence", MISSING), float),
     )

@@ -105,6 +105,8 @@ def measured(
 ) -> LesionRecord:
     """A lesion's record with the measures of `measure_lesions` taken of some voxels; the rest stays.
 
+    But for the confidence, which becomes None: it was fitted on lesions as a model outlines them.
+
     Parameters
     ----------
     index : (i, j, k) indices, at least one voxel
@@ -122,6 +124,7 @@ def measured(
         centroid_ras_mm=(r, a, s),
         max_diameter_mm=max_diameter(voxels, linear),
         mean_probability=None if probability is None else float(probability[index].mean(dtype=float)),
+        confidence=None,
     )
 
 

@@ -50,12 +50,14 @@ def next_lesion(
 def doubt(record: LesionRecord) -> float:
     """How doubtful a lesion is, 0..1: the larger of two doubts, that it is one and that its type is right.
 
-    The first is 1 at a mean probability of 0.5 and falls to 0 at 0 and 1; the second is what the type
-    confidence lacks to 1. A value that does not exist (the lesion was drawn, or its type stated) is no doubt.
+    The first is 1 at a confidence of 0.5, or where there is none at a mean probability of 0.5, and falls to 0
+    at 0 and 1; the second is what the type confidence lacks to 1. A value that does not exist (the lesion was
+    drawn, or its type stated) is no doubt.
     """
-    chance = 1.0 if record.mean_probability is None else record.mean_probability
-    confidence = 1.0 if record.type_confidence is None else record.type_confidence
-    return max(1 - abs(2 * chance - 1), 1 - confidence)
+    chance = record.mean_probability if record.confidence is None else record.confidence
+    about_lesion = 0.0 if chance is None else 1 - abs(2 * chance - 1)
+    about_type = 0.0 if record.type_confidence is None else 1 - record.type_confidence
+    return max(about_lesion, about_type)
 
 
 def _position(record: LesionRecord) -> tuple[float, ...]:

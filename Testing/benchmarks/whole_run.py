@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,21 +71,27 @@ def _row(job: _Job, times: int, folder: Path) -> tuple[str, ...]:
         "--device",
         "cpu",
     ]
-    seconds, peak = [], 0
-    for _ in range(times):
-        done = subprocess.run(
-            [sys.executable, "-c", _MEASURE, *command], check=True, text=True, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        took, used = json.loads(done.stdout)
-        seconds.append(took)
-        peak = max(peak, used)
+    measured = [measure(command) for _ in range(times)]
+    seconds, peak = tuple(took for took, _ in measured), max(used for _, used in measured)
     sidecar = json.loads(next(folder.glob("sub-*/anat/*_desc-lesions.json")).read_text(encoding="utf-8"))
     return (
         "x".join(map(str, job.shape)),
         "x".join(f"{side:g}" for side in job.spacing),
         job.goal,
-        str(Timing(tuple(seconds))),
+        str(Timing(seconds)),
         f"{peak / 1e9:.2f} GB",
         *(f"{sidecar['seconds'][stage]:.2f}" for stage in _STAGES),
     )
+
+
+def measure(command: Sequence[str]) -> tuple[float, int]:
+    """Seconds and greatest resident memory in bytes of a command as a process of its own.
+
+    CalledProcessError where it fails.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", _MEASURE, *command], check=True, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    took, used = json.loads(done.stdout)
+    return took, used

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from safetensors.torch import save
 
@@ -22,7 +24,9 @@ from LesionSegmenterLib.bundle import (
 )
 from LesionSegmenterLib.errors import InputError
 from LesionSegmenterLib.networks import build
+from LesionSegmenterLib.strict_json import parse
 
+from .calibration import Calibration
 from .card import model_card
 from .checkpoint import result_weights
 from .fit_command import NOTE
@@ -51,16 +55,19 @@ def make_bundle(
     classifier: Path | None,
     scores: dict[str, Any],
     threshold: float | None,
+    calibration: Calibration | None = None,
 ) -> Bundle:
     """Write the bundle of a run: its best weights by validation, else the averaged ones.
 
     ``scores`` is what ``lesion-train evaluate --json`` wrote, empty where nothing was measured yet. Without a
-    classifier or a threshold, a run that started from a bundle keeps that one's. InputError where ``run``
-    holds no run or ``classifier`` no file.
+    classifier or a threshold, a run that started from a bundle keeps that one's; its calibration, which is of
+    other weights, it does not. InputError where ``run`` holds no run or ``classifier`` no file, where
+    ``calibration`` is of other weights, and for both a calibration and a threshold.
     """
     noted = _read_run(run)
     recipe = _recipe_of(noted, run)
-    weights, progress = result_weights(run)
+    result, progress = result_weights(run)
+    weights = stored(result)
     start = _start_of(noted)
     if classifier is None and start is not None:
         classifier = start.classifier
@@ -77,8 +84,14 @@ def make_bundle(
         scores=scores,
         classifier=CLASSIFIER if classifier else None,
     )
-    card = model_card(spec, recipe, noted, progress, _parameters(spec))
-    files: dict[str, Path | bytes] = {WEIGHTS: save(weights), CARD: card.encode()}
+    if calibration is not None:
+        if threshold is not None:
+            raise InputError(
+                "a threshold is stated twice", todo="Leave out --threshold: --calibration has one"
+            )
+        spec = calibrated(spec, calibration, weights)
+    card = model_card(spec, recipe, noted, progress, parameters_of(spec))
+    files: dict[str, Path | bytes] = {WEIGHTS: weights, CARD: card.encode()}
     if classifier is not None:
         files[CLASSIFIER] = classifier
     return write_bundle(out, spec, files)
@@ -90,7 +103,30 @@ def _threshold(stated: float | None, start: Bundle | None) -> float:
     return start.spec.output.threshold if start else 0.5
 
 
-def _parameters(spec: BundleSpec) -> int:
+def calibrated(spec: BundleSpec, calibration: Calibration, weights: bytes) -> BundleSpec:
+    """The specification with a calibration's threshold, confidence and scores.
+
+    Raises InputError where it was fitted on other weights than these, the content of the weights' file.
+    """
+    if hashlib.sha256(weights).hexdigest() != calibration.weights_sha256:
+        raise InputError(
+            f"this calibration is of {calibration.model}, which has other weights",
+            todo="Make the bundle without it, run lesion-train calibrate on that, and make it again with it",
+        )
+    output = replace(spec.output, threshold=calibration.threshold, confidence=calibration.confidence)
+    return replace(spec, output=output, scores={**spec.scores, "calibration": calibration.scores})
+
+
+def stored(weights: Mapping[str, torch.Tensor]) -> bytes:
+    """The content of a weights' file, in half precision: half the size, the same lesions.
+
+    Counts, such as batch norm's, stay whole numbers.
+    """
+    return save({name: w.half() if w.dtype.is_floating_point else w for name, w in weights.items()})
+
+
+def parameters_of(spec: BundleSpec) -> int:
+    """Number of parameters of a bundle's network."""
     network = build(spec.architecture.name, spec.architecture.arguments)
     return sum(parameter.numel() for parameter in network.parameters())
 
@@ -131,3 +167,12 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError("holds no JSON object", path, todo)
     return content
+
+
+def read_calibration(path: Path) -> Calibration:
+    """What ``lesion-train calibrate`` wrote; InputError for another file, or one that was altered."""
+    try:
+        calibration: Calibration = parse(read_json(path), Calibration)
+    except ValueError as error:
+        raise InputError(str(error), path, "Write it again with lesion-train calibrate") from error
+    return calibration

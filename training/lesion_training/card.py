@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from LesionSegmenterLib.bundle import BundleSpec
+from LesionSegmenterLib.bundle import WEIGHTS, BundleSpec
 from LesionSegmenterLib.labels import LesionType
 
 from .recipe import Recipe
@@ -21,9 +21,6 @@ def model_card(
     validation); the specification's scores are the content of ``lesion-train evaluate --json``.
     """
     painted = recipe.cases.painted or recipe.cases.synthetic
-    data = [
-        f"- {item.name}. Licence: {item.licence}. {item.citation}".rstrip() for item in spec.training_data
-    ]
     sections = [
         f"# {spec.name} {spec.version}",
         spec.title[0].upper() + spec.title[1:] + ".",
@@ -32,21 +29,58 @@ def model_card(
         f"{', and a T1 of the same head' if 'T1' in recipe.inputs else ''}. Network: "
         f"{spec.architecture.name}, {parameters:,} parameters, reading {_reads(recipe)}. {_channels(spec)}",
         "## Training data",
-        "\n".join(data) or "- not stated",
+        _data_list(spec),
         *([_PAINTED] if painted else []),
         "## Training",
         _training(recipe, run, progress),
+        *_scores_and_limits(spec, _patients(run)),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def ensemble_card(spec: BundleSpec, members: list[BundleSpec], parameters: int) -> str:
+    """The card of a bundle that averages others; their own cards say how each was trained."""
+    lines = [
+        f"- {member.name} {member.version}: {member.architecture.name}, weights with SHA-256 "
+        f"{member.files[WEIGHTS]}"
+        for member in members
+    ]
+    mirrored = ", of the image and of its mirror image" if spec.preprocessing.get("flip") else ""
+    sections = [
+        f"# {spec.name} {spec.version}",
+        spec.title[0].upper() + spec.title[1:] + ".",
+        "## What it takes and gives",
+        f"What its members take: a FLAIR volume of any orientation and slice thickness, whole head or "
+        f"skull-stripped. {parameters:,} parameters. {_channels(spec)} Their probabilities are "
+        f"averaged{mirrored}.",
+        "\n".join(lines),
+        "## Training data",
+        _data_list(spec),
+        *_scores_and_limits(spec, "what its members were trained on"),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _data_list(spec: BundleSpec) -> str:
+    data = [
+        f"- {item.name}. Licence: {item.licence}. {item.citation}".rstrip() for item in spec.training_data
+    ]
+    return "\n".join(data) or "- not stated"
+
+
+def _scores_and_limits(spec: BundleSpec, patients: str) -> list[str]:
+    return [
         "## Scores",
         "Measured by `lesion-train evaluate` on patients that were never trained on, at their native grids. "
         "Lesion recall, precision and F1 as the WMH challenge defines them (26-connected, any overlap); "
         "PQ at IoU > 0.1; quiet: false-positive ml per litre of brain in slices without a lesion.",
         _score_table(spec.scores),
+        *(["## Calibration", _calibration(spec)] if "calibration" in spec.scores else []),
         "## What it is not",
         "Not a medical device and not for diagnosis: a proposal for a person to correct. It was trained on "
-        f"{_patients(run)}. Expect misses among lesions under 3 mm and among faint strokes, false positives "
+        f"{patients}. Expect misses among lesions under 3 mm and among faint strokes, false positives "
         "in bright cortex, and types that are wrong for single lesions more often than for scans.",
     ]
-    return "\n\n".join(sections) + "\n"
 
 
 _PAINTED = (
@@ -62,7 +96,8 @@ def _reads(recipe: Recipe) -> str:
         return "slices of 1 mm pixels as they were acquired"
     neighbours = " with their two neighbours" if recipe.context_slices else ""
     return (
-        f"1 mm slices{neighbours}; volumes with slices under 1.5 mm are read in all three planes and averaged"
+        f"1 mm slices{neighbours}; volumes with slices under 1.5 mm are read in all three planes, and the "
+        "least probability counts"
     )
 
 
@@ -120,6 +155,22 @@ def _score_table(scores: dict[str, Any]) -> str:
         values = " | ".join(_number(mean[n], 3) for n in COLUMNS)
         rows.append(f"| mean | {values} | {_number(mean['quiet'], 2)} | |")
     return "\n".join(rows)
+
+
+def _calibration(spec: BundleSpec) -> str:
+    """What threshold and confidence were fitted on, and how well they hold."""
+    scores = spec.scores["calibration"]
+    cases = "; ".join(f"{name} ({', '.join(sorted(own))})" for name, own in scores["cases"].items())
+    errors = [
+        f"{name.replace('_', ' ')} {scores[name]['ece']:.3f}"
+        for name in ("mean_probability", "confidence", "confidence_left_out", "type_confidence")
+        if name in scores
+    ]
+    return (
+        f"The threshold, {spec.output.threshold}, and the confidence of a lesion were fitted by "
+        f"`lesion-train calibrate` on {scores['lesions']} lesions found in these cases, {scores['real']} of "
+        f"them real: {cases}. Expected calibration error, every case weighing the same: {', '.join(errors)}."
+    )
 
 
 def _number(value: float | None, digits: int) -> str:

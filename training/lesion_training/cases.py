@@ -72,12 +72,16 @@ class Preparation:
     classes : the target of each lesion type; lesions of other types are left out of the loss.
     t1 : whether a T1 is read too; ``instances``, whether lesion ids are.
     keep_slices : whether thick slices stay as they are (2D networks) or become 1 mm too (3D ones).
+    doubtful : the mark of what experts call normal though bright: DOUBTFUL, or IGNORE.
+    least_contrast : of painted WMH and MS lesions, as a multiple of the cortex's above white matter.
     """
 
     classes: Mapping[LesionType, int] = field(default_factory=lambda: dict(TARGET_OF_TYPE))
     t1: bool = False
     instances: bool = False
     keep_slices: bool = True
+    doubtful: int = DOUBTFUL
+    least_contrast: float = 0.0
 
 
 @dataclass(eq=False)
@@ -204,7 +208,7 @@ def _mark_lesions(
     def gathered(mask: NDArray[np.bool_], share: float = 0.5) -> NDArray[np.bool_]:
         return grid.gather(mask) > share
 
-    case.target[gathered(np.isin(labels, entry.doubtful_values))] = DOUBTFUL
+    case.target[gathered(np.isin(labels, entry.doubtful_values))] = wanted.doubtful
     by_class: dict[int, list[int]] = {}
     for value in entry.lesion_values:
         by_class.setdefault(wanted.classes.get(entry.type_of(value), IGNORE), []).append(value)

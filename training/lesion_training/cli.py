@@ -17,7 +17,7 @@ from LesionSegmenterLib.command_line import (
 )
 from LesionSegmenterLib.progress import JsonReporter
 
-from . import evaluate_command, fit_command, synth
+from . import calibrate, ensembling, evaluate_command, fit_command, robustness_command, synth, types_command
 from .recipe import load_recipe, recipe_names
 
 
@@ -62,7 +62,10 @@ def _parser() -> argparse.ArgumentParser:
     cascade.set_defaults(run=_cascade)
 
     evaluate_command.add_parser(commands)
+    calibrate.add_parser(commands)
+    robustness_command.add_parser(commands)
     synth.add_parser(commands)
+    types_command.add_parser(commands)
 
     bundle = commands.add_parser("bundle", help="make a bundle of a run")
     bundle.add_argument("training_run", type=Path, metavar="RUN")
@@ -72,7 +75,10 @@ def _parser() -> argparse.ArgumentParser:
     bundle.add_argument("--classifier", type=Path, help="the cascade's second stage")
     bundle.add_argument("--threshold", type=float, help="default: that of the model it began with, else 0.5")
     bundle.add_argument("--scores", type=Path, help="what evaluate --json wrote")
+    bundle.add_argument("--calibration", type=Path, help="what calibrate --out wrote: threshold, confidence")
     bundle.set_defaults(run=_bundle)
+
+    ensembling.add_parser(commands)
 
     recipes = commands.add_parser("recipes", help="list the recipes")
     recipes.set_defaults(run=_recipes)
@@ -86,7 +92,7 @@ def _cascade(options: argparse.Namespace) -> None:
 
 
 def _bundle(options: argparse.Namespace) -> None:
-    from .bundling import make_bundle, read_json
+    from .bundling import make_bundle, read_calibration, read_json
 
     made = make_bundle(
         options.training_run,
@@ -96,6 +102,7 @@ def _bundle(options: argparse.Namespace) -> None:
         classifier=options.classifier,
         scores=read_json(options.scores) if options.scores else {},
         threshold=options.threshold,
+        calibration=read_calibration(options.calibration) if options.calibration else None,
     )
     print(f"Bundle {made.spec.name} {made.spec.version} written to {made.folder}")
 

@@ -1,10 +1,13 @@
-"""``lesion-train evaluate``: scores of one bundle, or of several on the same cases."""
+"""``lesion-train evaluate``: scores of one bundle, or of several and a baseline on the same cases."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -12,13 +15,20 @@ from LesionSegmenterLib.atomic import check_not_input, write_json
 from LesionSegmenterLib.command_line import probability
 from LesionSegmenterLib.errors import InputError
 
+from .baselines import Z_SCORE, fitted_z_score
 from .cases import CaseEntry
 from .folders import find_entries, of_split
+
+if TYPE_CHECKING:
+    from .evaluation import CaseScore
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     evaluate = commands.add_parser("evaluate", help="score bundles on the listed cases of one split")
-    evaluate.add_argument("bundles", nargs="+", metavar="BUNDLE", help="a bundle's folder, or a model's name")
+    evaluate.add_argument(
+        "bundles", nargs="+", metavar="BUNDLE",
+        help=f"a bundle's folder, or a model's name; {Z_SCORE}: thresholding, fitted on the training cases",
+    )  # fmt: skip
     evaluate.add_argument(
         "--data", type=Path, nargs="+", required=True, metavar="DIR", help="folders of the listed cases"
     )
@@ -33,13 +43,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from LesionSegmenterLib.segment import SegmentOptions, load
+    from .evaluation import score_summary, score_table
 
-    from .evaluation import CaseScore, score_case, score_summary, score_table
-
-    entries: list[CaseEntry] = of_split(
-        find_entries(options.data, listing=options.listing), options.split, options.data
-    )
+    listed = find_entries(options.data, listing=options.listing)
+    entries = of_split(listed, options.split, options.data)
     if options.json:
         if len(options.bundles) > 1:
             raise InputError("--json holds one bundle's scores", todo="Give --report for several bundles")
@@ -48,11 +55,10 @@ def run(options: argparse.Namespace) -> None:
         )
     scored: dict[str, list[CaseScore]] = {}
     for bundle in options.bundles:
-        settings = SegmentOptions(model=bundle, threshold=options.threshold)
-        model = load(settings)
-        name = _name(model.bundle.spec.name, model.bundle.spec.version, scored)
+        name, score = _scorer(bundle, options, listed)
+        name = _unused(name, scored)
         with tqdm(entries, desc=f"scoring {name}", file=sys.stderr) as bar:
-            scored[name] = [score_case(entry, settings, model) for entry in bar]
+            scored[name] = [score(entry) for entry in bar]
         print(f"{name}\n{score_table(scored[name])}")
     if options.json:
         write_json(options.json, score_summary(next(iter(scored.values()))))
@@ -64,7 +70,24 @@ def run(options: argparse.Namespace) -> None:
         print(f"Report written to {write_report(rows, options.report, pictures)}")
 
 
-def _name(name: str, version: str, taken: dict[str, list]) -> str:
-    """A name for a bundle in tables, with its version and a number where it would come twice."""
-    wanted = f"{name} {version}"
-    return wanted if wanted not in taken else f"{wanted} ({len(taken) + 1})"
+def _scorer(
+    bundle: str, options: argparse.Namespace, listed: list[CaseEntry]
+) -> tuple[str, Callable[[CaseEntry], CaseScore]]:
+    """The name of a bundle or baseline, and what scores it on a case."""
+    from LesionSegmenterLib.segment import SegmentOptions, load
+
+    from .evaluation import score_case, score_z_score
+
+    if bundle == Z_SCORE:
+        threshold = fitted_z_score(of_split(listed, "train", options.data))
+        return f"{Z_SCORE} {threshold:g}", partial(score_z_score, threshold=threshold)
+    settings = SegmentOptions(model=bundle, threshold=options.threshold)
+    model = load(settings)
+    spec = model.bundle.spec
+    return f"{spec.name} {spec.version}", partial(score_case, options=settings, model=model)
+
+
+def _unused(name: str, taken: Iterable[str]) -> str:
+    """The name, with a number where it would come twice."""
+    names = list(taken)
+    return name if name not in names else f"{name} ({len(names) + 1})"

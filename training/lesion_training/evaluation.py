@@ -1,17 +1,16 @@
-"""Scores of a bundle on the cases of a listing, by the engine's own path from file to case folder."""
+"""Scores on the cases of a listing: of a bundle, by the engine's own path, or of lesions from elsewhere."""
 
 from __future__ import annotations
 
 import tempfile
+import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from LesionSegmenterLib.engine.brain import rough_brain_mask
 from LesionSegmenterLib.engine.model import Model
-from LesionSegmenterLib.engine.preprocessing import prepare
 from LesionSegmenterLib.errors import InputError
 from LesionSegmenterLib.evaluation.pictures import error_picture
 from LesionSegmenterLib.evaluation.tables import plain
@@ -22,6 +21,7 @@ from LesionSegmenterLib.metrics.groups import CaseScores
 from LesionSegmenterLib.progress import NoReporter
 from LesionSegmenterLib.segment import SegmentOptions, segment
 
+from .baselines import lesions_over, rough_brain, z_scores
 from .card import COLUMNS
 from .cases import CaseEntry
 
@@ -53,33 +53,59 @@ class CaseScore:
 
 def score_case(entry: CaseEntry, options: SegmentOptions, model: Model) -> CaseScore:
     """Segment one listed case with the options' model into a temporary folder and score what was written."""
-    if entry.mask is None:
-        raise InputError("the case has no truth to score against", entry.image)
+    _check_truth(entry)
     with tempfile.TemporaryDirectory() as folder:
         if any(item.modality == "T1" for item in model.bundle.spec.inputs):
             options = replace(options, t1=entry.t1)
         result = segment(entry.image, Path(folder), options, NoReporter(), model)
-        found = read_labels(result.files["instances"])
-    truth = read_labels(entry.mask, "mask")
+        found = read_labels(result.files["instances"]).array
+    seconds = sum(result.sidecar["seconds"].values())
+    return score_found(entry, found, scan_type=result.sidecar["scan_type"], seconds=seconds)
+
+
+def score_z_score(entry: CaseEntry, threshold: float) -> CaseScore:
+    """Score what thresholding finds in one listed case (`baselines.z_scores`)."""
+    _check_truth(entry)
+    start = time.monotonic()
+    flair = read_volume(entry.image)
+    found = lesions_over(z_scores(flair), threshold, flair.spacing)
+    return score_found(entry, found, seconds=time.monotonic() - start)
+
+
+def _check_truth(entry: CaseEntry) -> None:
+    if entry.mask is None:
+        raise InputError("the case has no truth to score against", entry.image)
+
+
+def score_found(
+    entry: CaseEntry, found: np.ndarray, *, scan_type: str | None = None, seconds: float = 0.0
+) -> CaseScore:
+    """Score lesions that were found in one listed case: ids (i, j, k) as its mask is stored.
+
+    InputError for a case without a mask, and for ids on another grid.
+    """
+    _check_truth(entry)
+    truth = read_labels(entry.mask, "mask")  # type: ignore[arg-type]
     lesion = np.isin(truth.array, entry.lesion_values)
     voxel_ml = float(abs(np.linalg.det(truth.affine[:3, :3]))) / 1000
     thick = int(np.argmax(truth.spacing)) if max(truth.spacing) > 1.5 else 2
     others = tuple(axis for axis in range(3) if axis != thick)
+    metrics = evaluate_case(found, label_components(lesion), truth.affine)
     quiet = ~(lesion | np.isin(truth.array, entry.doubtful_values)).any(axis=others)
-    false_voxels = (found.array > 0).sum(axis=others)[quiet].sum()
+    false_voxels = (found > 0).sum(axis=others)[quiet].sum()
     flair = read_volume(entry.image)
-    brain_voxels = _brain(flair).sum(axis=others)[quiet].sum()
+    brain_voxels = rough_brain(flair).sum(axis=others)[quiet].sum()
     return CaseScore(
         entry.case,
         entry.dataset,
-        evaluate_case(found.array, label_components(lesion), truth.affine),
+        metrics,
         float(lesion.sum()) * voxel_ml,
-        float((found.array > 0).sum()) * voxel_ml,
+        float((found > 0).sum()) * voxel_ml,
         1000 * float(false_voxels / brain_voxels) if brain_voxels else float("nan"),
         entry.type.label,
-        result.sidecar["scan_type"],
-        round(sum(result.sidecar["seconds"].values()), 1),
-        _picture(flair, found.array > 0, lesion),
+        scan_type,
+        round(seconds, 1),
+        _picture(flair, found > 0, lesion),
     )
 
 
@@ -88,14 +114,6 @@ def _picture(flair: Volume, found: np.ndarray, lesion: np.ndarray) -> bytes:
     array, affine, orientation = to_canonical(flair.array, flair.affine)
     spacing = np.linalg.norm(affine[:3, :3], axis=0).tolist()
     return error_picture(array, orientation.apply(found), orientation.apply(lesion), spacing)
-
-
-def _brain(volume: Volume) -> np.ndarray:
-    """A rough brain mask on the volume's own grid."""
-    array, affine, orientation = to_canonical(volume.array, volume.affine)
-    (image,), grid = prepare(np.ascontiguousarray(array), tuple(np.linalg.norm(affine[:3, :3], axis=0)))
-    mask = grid.scatter(rough_brain_mask(image, grid.spacing).astype(np.float32)) > 0.5
-    return orientation.restore(mask)
 
 
 def score_summary(scores: list[CaseScore]) -> dict[str, Any]:

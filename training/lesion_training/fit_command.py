@@ -20,7 +20,7 @@ from LesionSegmenterLib.engine.device import DEVICES, PRECISIONS, Device, choose
 from LesionSegmenterLib.errors import BundleError, InputError
 from LesionSegmenterLib.progress import MODES
 
-from .cases import CaseEntry, Preparation
+from .cases import DOUBTFUL, IGNORE, CaseEntry, Preparation
 from .folders import find_entries, of_split
 from .listing import LISTING, read_listing, write_listing
 from .progress import Quiet, training_reporter
@@ -222,6 +222,8 @@ def _trainer(
         t1="T1" in recipe.inputs,
         instances=recipe.instances,
         keep_slices=not recipe.volumetric,
+        doubtful=DOUBTFUL if recipe.cases.normal_bright == "weighted" else IGNORE,
+        least_contrast=recipe.cases.least_contrast,
     )
     banks = next((folder for folder in options.data if (folder / "lesion_banks").is_dir()), options.data[0])
     with scratch_folder(options.out / _STORE) as folder:

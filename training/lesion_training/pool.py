@@ -177,9 +177,7 @@ def _real_and_painted(
         if not case.complete:
             ignore_unmarked(case, placement)
         for variant in stream.spawn(entry.painted):
-            painted = painted_variant(
-                case, placement, banks, preparation.classes, np.random.default_rng(variant)
-            )
+            painted = painted_variant(case, placement, banks, preparation, np.random.default_rng(variant))
             cases.append(replace(_stored(painted), weight=1.0))
     return cases, warnings
 

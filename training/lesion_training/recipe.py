@@ -56,12 +56,19 @@ class WeightSettings:
 
 @dataclass(frozen=True)
 class CaseSettings:
-    """Shares of the draws: cases as they are, with painted lesions, synthetic heads and their number."""
+    """Shares of the draws: cases as they are, with painted lesions, synthetic heads and their number.
+
+    least_contrast : of painted WMH and MS lesions, as a multiple of the cortex's above white matter.
+    normal_bright : whether what experts call normal though bright is background of ``weights.doubtful``, or
+        is left out of the loss: one centre's normal ageing is another's WMH.
+    """
 
     real: float = 1.0
     painted: float = 0.0
     synthetic: float = 0.0
     synthetic_heads: int = 0
+    least_contrast: float = 0.0
+    normal_bright: Literal["weighted", "ignored"] = "weighted"
 
 
 @dataclass(frozen=True)
@@ -266,6 +273,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("rotation_degrees", "shear_degrees"), (0, 180)),
     **dict.fromkeys(("gain", "blur_mm", "lesion_gain", "scale", "sd", "sd_mm", "noise", "bias"), (0, inf)),
     "tone": (0, 1),
+    "least_contrast": (0, 5),
     **dict.fromkeys(("displacement_mm", "translation_mm", "coefficients", "log_gamma"), (0, inf)),
     **dict.fromkeys(("ghosts", "axes"), (0, 100)),
     "intensity": (0, inf),

@@ -29,7 +29,7 @@ def specification(recipe: Recipe, name: str = "run", version: str = "0") -> Bund
     if recipe.patches is not None:
         preprocessing["patch"] = recipe.patches.size
     else:
-        preprocessing |= {"context_slices": recipe.context_slices, "planes": "all"}
+        preprocessing |= {"context_slices": recipe.context_slices, "planes": "agreed"}
     output = "instances" if recipe.instances else "binary" if len(label_map) == 1 else "types"
     return BundleSpec(
         name=name,

@@ -26,7 +26,7 @@ from LesionSegmenterLib.synthesis.scan import Acquisition, SyntheticScan, scan_o
 
 from .banks import MaskBank
 
-_BANK = Path("lesion_banks") / "stroke_acute_soop_mni.npz"
+STROKE_BANK = Path("lesion_banks") / "stroke_acute_soop_mni.npz"
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def run(options: argparse.Namespace) -> None:
     if not options.count:
         raise InputError("--count is 0", todo="Ask for at least one head")
     settings = SynthSettings(options.programme, tuple(options.slice_mm), tuple(options.in_plane_mm))
-    bank = MaskBank(options.data / _BANK) if options.data else None
+    bank = MaskBank(options.data / STROKE_BANK) if options.data else None
     streams = np.random.SeedSequence(options.seed).spawn(options.count)
     for number, stream in enumerate(tqdm(streams, desc="synthesising", file=sys.stderr), start=1):
         scan, programme = synthetic_case(np.random.default_rng(stream), settings, bank)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -48,7 +47,8 @@ class Banks:
 class Placement:
     """Where MNI space lies in a case: fine voxel = scale * MNI mm + offset, an axis at a time.
 
-    The fine grid is the case's own with its slices cut into pieces of about 1 mm, ``per_slice`` of them.
+    The fine grid is the case's own, its slices cut into pieces of about 1 mm. ``cortex`` is the normalised
+    intensity of the tissue around the white matter.
     """
 
     scale: np.ndarray
@@ -56,6 +56,7 @@ class Placement:
     fine_shape: tuple[int, int, int]
     ventricles: np.ndarray
     white: np.ndarray
+    cortex: float
 
 
 def place(case: PreparedCase, anatomy: Anatomy) -> Placement:
@@ -90,7 +91,15 @@ def place(case: PreparedCase, anatomy: Anatomy) -> Placement:
         own = ndimage.binary_opening((fine < -1.2) & near)
     if own.sum() < 0.25 * (ventricles > 0.5).sum():
         own = ventricles > 0.5
-    return Placement(scale, offset, fine_shape, own, (white > 0.4) & (fine > -1.2) & ~own)  # type: ignore[arg-type]
+    inner = (white > 0.4) & (fine > -1.2) & ~own
+    return Placement(scale, offset, fine_shape, own, inner, _cortex_level(fine, inner, own))  # type: ignore[arg-type]
+
+
+def _cortex_level(fine: np.ndarray, white: np.ndarray, ventricles: np.ndarray) -> float:
+    """Median intensity of the tissue within 3 mm of white matter, but not at the ventricles."""
+    near = ndimage.binary_dilation(white, iterations=3) & ~white & (fine > -1)
+    near &= ~ndimage.binary_dilation(ventricles, iterations=4)
+    return float(np.median(fine[near])) if near.any() else NORMAL
 
 
 def ignore_unmarked(case: PreparedCase, placement: Placement) -> None:
@@ -105,7 +114,7 @@ def ignore_unmarked(case: PreparedCase, placement: Placement) -> None:
 
 
 class Painter:
-    """Paints lesions into a copy of one case; ``classes`` gives the target of each lesion type.
+    """Paints lesions into a copy of one case, with the classes and the contrast that are wanted.
 
     Where the case has lesion ids, what one stroke of the brush leaves connected (6) gets a new one.
     """
@@ -114,10 +123,11 @@ class Painter:
         self,
         case: PreparedCase,
         placement: Placement,
-        classes: Mapping[LesionType, int],
+        wanted: Preparation,
         rng: np.random.Generator,
     ):
-        self.placement, self.classes, self.rng = placement, classes, rng
+        self.placement, self.classes, self.rng = placement, wanted.classes, rng
+        self.faintest = wanted.least_contrast * (placement.cortex - NORMAL)
         self.image, self.target = case.image.copy(), case.target.copy()
         self.instances = None if case.instances is None else case.instances.copy()
         # Fine voxels a voxel of the case, along each axis.
@@ -203,12 +213,12 @@ class Painter:
         return bool(((values > -1.5) & (values < 2.5)).sum() > 0.5 * len(points))
 
     def paint_ms(self, bank: MaskBank) -> None:
-        base = _contrast(self.rng)
+        base = self._contrast()
         wanted = round(np.exp(self.rng.uniform(np.log(3), np.log(60))))
         for _ in range(3 * wanted):
             wanted -= self.paint_bank_mask(
                 bank,
-                base * self.rng.uniform(0.6, 1.3),
+                max(self.faintest, base * self.rng.uniform(0.6, 1.3)),
                 LesionType.MS,
                 jitter_mm=5,
                 size=self.rng.uniform(0.6, 1.3),
@@ -221,7 +231,7 @@ class Painter:
         mask, _ = wmh_mask(
             self.placement.ventricles, self.placement.white, (1.0, 1.0, 1.0), self.rng, severity
         )
-        self.paint_fine(mask, np.zeros(3, int), _contrast(self.rng), LesionType.WMH)
+        self.paint_fine(mask, np.zeros(3, int), self._contrast(), LesionType.WMH)
 
     def paint_stroke(self, banks: Banks) -> None:
         bank = banks.acute if self.rng.random() < 0.8 else banks.chronic
@@ -232,6 +242,10 @@ class Painter:
             wanted -= self.paint_bank_mask(bank, contrast, LesionType.STROKE, jitter_mm=4, size=size)
             if wanted <= 0:
                 break
+
+    def _contrast(self) -> float:
+        """How far lesions of the white matter stand above it: they outshine the cortex, strokes may not."""
+        return max(self.faintest, float(np.exp(self.rng.uniform(np.log(1.2), np.log(4.5)))))
 
     def paint_programme(self, banks: Banks) -> None:
         """Paint one person's lesions: multiple sclerosis, small vessel disease, stroke, or the latter two."""
@@ -244,10 +258,6 @@ class Painter:
             self.paint_stroke(banks)
 
 
-def _contrast(rng: np.random.Generator) -> float:
-    return float(np.exp(rng.uniform(np.log(1.2), np.log(4.5))))
-
-
 def _small_rotation(rng: np.random.Generator, degrees: float = 20) -> np.ndarray:
     from scipy.spatial.transform import Rotation
 
@@ -258,11 +268,11 @@ def painted_variant(
     case: PreparedCase,
     placement: Placement,
     banks: Banks,
-    classes: Mapping[LesionType, int],
+    wanted: Preparation,
     rng: np.random.Generator,
 ) -> PreparedCase:
     """A copy of ``case`` with the lesions of one random programme painted in."""
-    painter = Painter(case, placement, classes, rng)
+    painter = Painter(case, placement, wanted, rng)
     painter.paint_programme(banks)
     return replace(
         case,
@@ -299,6 +309,11 @@ def synthetic_case(banks: Banks, rng: np.random.Generator, number: int, wanted: 
     )
     corner = np.array([start for start, _ in grid.box])
     placement = Placement(
-        np.ones(3), -(head.anatomy.affine[:3, 3] + corner), image.shape, ventricles > 0.5, (white > 0.5)
+        np.ones(3),
+        -(head.anatomy.affine[:3, 3] + corner),
+        image.shape,
+        ventricles > 0.5,
+        white > 0.5,
+        _cortex_level(image, white > 0.5, ventricles > 0.5),
     )
-    return painted_variant(case, placement, banks, wanted.classes, rng)
+    return painted_variant(case, placement, banks, wanted, rng)

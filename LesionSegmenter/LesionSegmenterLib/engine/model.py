@@ -23,15 +23,19 @@ class Preprocessing:
     """What a bundle's ``preprocessing`` may say; the engine knows one normalisation.
 
     context_slices : neighbours on each side that a 2D network sees as further channels.
-    planes : whether a 2D network reads isotropic volumes slice by slice or in all three planes, averaged.
+    planes : how a 2D network reads isotropic volumes: slice by slice; in ``all`` three planes, averaged; or
+        as far as these are ``agreed``, the least probability of the three. A fold of cortex that lies along a
+        slice looks like a lesion in that plane alone.
     patch : voxels of 1 mm of a 3D network's window, None for the whole volume at once; or the least sides of
         a slice, padded with air, for a 2D network whose instance norms have seen that much.
+    flip : whether the prediction is always averaged with that of the mirrored image.
     """
 
     normalisation: Literal["deep-median-mad"]
     context_slices: int = 0
-    planes: Literal["slices", "all"] = "slices"
+    planes: Literal["slices", "all", "agreed"] = "slices"
     patch: list[int] | None = None
+    flip: bool = False
 
 
 @dataclass(frozen=True, eq=False)

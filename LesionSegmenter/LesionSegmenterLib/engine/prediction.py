@@ -41,11 +41,13 @@ def predict(
 ) -> ClassProbabilities:
     """Run the network over the working images (one a modality, each (i, j, k)).
 
-    With ``flip`` the prediction is averaged with that of the image mirrored left to right. ``progress``
-    is called with ("predicting", done, total) and may raise to stop. BundleError where an output is nan.
+    With ``flip``, or where the model always does so, the prediction is averaged with that of the image
+    mirrored left to right. ``progress`` is called with ("predicting", done, total) and may raise to stop.
+    BundleError where an output is nan.
     """
     runner = BatchRunner(model.network, model.device, _instances if model.gives_instances else _probabilities)
     stack = np.stack(images)
+    flip = flip or model.preprocessing.flip
     passes = 2 if flip else 1
 
     def run(stack: np.ndarray, number: int) -> np.ndarray:
@@ -96,11 +98,11 @@ def _padded_shape(shape: tuple[int, ...], divisor: int) -> tuple[int, ...]:
 def _slices(
     model: Model, stack: np.ndarray, grid: WorkingGrid, runner: BatchRunner, progress: Progress
 ) -> np.ndarray:
-    """2D prediction, averaged over the planes in which the volume is read."""
-    all_planes = model.preprocessing.planes == "all" and grid.isotropic
-    axes = (0, 1, 2) if all_planes else (grid.slice_axis,)
+    """2D prediction in the planes in which the volume is read: their mean, or what they agree on."""
+    planes = model.preprocessing.planes
+    axes = (0, 1, 2) if planes != "slices" and grid.isotropic else (grid.slice_axis,)
     total = sum(stack.shape[1 + axis] for axis in axes)
-    done, mean = 0, None
+    done, mean, least = 0, None, None
     for axis in axes:
         plane = _Plane(np.moveaxis(stack, 1 + axis, 0), grid.spacing[axis], model)
         result = None
@@ -114,11 +116,15 @@ def _slices(
         done += stack.shape[1 + axis]
         progress("predicting", done, total)
         if result is not None:
+            lesion = result.sum(axis=0)
+            least = lesion if least is None else np.minimum(least, lesion, out=least)
             mean = result if mean is None else np.add(mean, result, out=mean)
     if mean is None:
-        outputs = max(1, int(model.bundle.spec.architecture.arguments.get("out_channels", 2)) - 1)
+        outputs = max(1, *model.bundle.spec.output.label_map)
         return np.zeros((outputs, *stack.shape[1:]), np.float32)
     mean /= len(axes)
+    if planes == "agreed" and least is not None:
+        mean *= least / np.maximum(mean.sum(axis=0), 1e-6)  # the types' shares stay the mean's
     return mean
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -84,6 +84,46 @@ def confusion(rows: Sequence[str], columns: Sequence[str], counts: Sequence[Sequ
     axes.set_yticks(range(len(rows)), rows, fontsize=8)
     axes.set_xlabel("stated", fontsize=8)
     axes.set_ylabel("true", fontsize=8)
+    return _png(figure)
+
+
+def heat_map(
+    rows: Sequence[str], columns: Sequence[str], panels: Mapping[str, Sequence[Sequence[float]]]
+) -> bytes:
+    """A panel a score: its values from 0 to 1 by row and column, in colour and figures; nan is left empty."""
+    figure, axes = _figure(len(panels), width=2.2 + 0.75 * len(columns), height=1.4 + 0.26 * len(rows))
+    for place, (one, (title, values)) in enumerate(zip(axes, panels.items(), strict=True)):
+        table = np.array(values, float).reshape(len(rows), len(columns))
+        one.imshow(np.ma.masked_invalid(table), cmap="cividis", vmin=0, vmax=1, aspect="auto")
+        for row, column in np.argwhere(np.isfinite(table)):
+            value = table[row, column]
+            ink = "white" if value < 0.55 else "black"
+            one.text(column, row, f"{value:.2f}", ha="center", va="center", color=ink, fontsize=8)
+        one.set_xticks(range(len(columns)), columns, rotation=30, ha="right", fontsize=8)
+        one.set_yticks(range(len(rows)), rows if place == 0 else [""] * len(rows), fontsize=8)
+        one.set_title(title, fontsize=9)
+    return _png(figure)
+
+
+def reliability(panels: Mapping[str, Mapping[str, Sequence[tuple[float, float, int]]]]) -> bytes:
+    """A panel a question, a curve a way of stating its chance: what was stated against what came true.
+
+    panels : title -> name of a curve -> (stated, observed, number of lesions) of its bins, by ascending
+        stated. A dot's area goes by its number; on the diagonal, what is stated is what comes true.
+    """
+    figure, axes = _figure(len(panels), width=3.8, height=3.8)
+    for one, (title, curves) in zip(axes, panels.items(), strict=True):
+        one.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
+        for colour, (name, points) in zip(_cycle(), curves.items(), strict=False):
+            stated, observed, counts = np.array(points, float).reshape(-1, 3).T
+            one.plot(stated, observed, color=colour, linewidth=1, label=name)
+            one.scatter(stated, observed, s=8 + 2 * counts, color=colour, alpha=0.6, linewidth=0)
+        one.set_xlim(-0.03, 1.03)
+        one.set_ylim(-0.03, 1.03)
+        one.set_xlabel("stated", fontsize=8)
+        one.set_ylabel("share that came true", fontsize=8)
+        one.set_title(title, fontsize=9)
+        one.legend(fontsize=7, frameon=False)
     return _png(figure)
 
 

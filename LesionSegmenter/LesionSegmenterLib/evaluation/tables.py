@@ -39,8 +39,8 @@ def write_tables(scores: Sequence[CaseScores], found: dict[str, Any], folder: Pa
         for name, values in metrics.items()
     ]
     paths = [folder / name for name in ("scores.tsv", "summary.tsv", "statistics.json")]
-    _write_tsv(paths[0], head, rows)
-    _write_tsv(paths[1], ["model", "by", "group", "score", *columns], summary)
+    write_tsv(paths[0], head, rows)
+    write_tsv(paths[1], ["model", "by", "group", "score", *columns], summary)
     write_json(paths[2], plain(found))
     return paths
 
@@ -60,7 +60,18 @@ def _text(value: float) -> str:
     return f"{value:.6g}" if math.isfinite(value) else "n/a"
 
 
-def _write_tsv(path: Path, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, its columns aligned so that it can be read in a terminal too."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = [head, ["-" * max(3, width) for width in widths], *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
+        for line in lines
+    )
+
+
+def write_tsv(path: Path, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write a tab-separated table; InputError where the folder cannot be written to."""
     text = io.StringIO()
     csv.writer(text, delimiter="\t", lineterminator="\n").writerows([head, *rows])
     with atomic_file(path) as unfinished:

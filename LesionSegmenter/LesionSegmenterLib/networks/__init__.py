@@ -8,6 +8,8 @@ from torch import nn
 
 from ..errors import BundleError
 from .conflunet import ConfLUNet
+from .ensemble import Ensemble
+from .monai_unet import MonaiUNet
 from .unet import DeepWML, Llambias
 from .uresnet import UResNet
 from .viteri import Viteri
@@ -15,7 +17,9 @@ from .viteri import Viteri
 NETWORKS: dict[str, type[nn.Module]] = {
     "conflunet": ConfLUNet,
     "deepwml": DeepWML,
+    "ensemble": Ensemble,
     "llambias": Llambias,
+    "monai-unet": MonaiUNet,
     "uresnet": UResNet,
     "viteri": Viteri,
 }
@@ -30,7 +34,7 @@ def build(name: str, arguments: dict[str, Any]) -> nn.Module:
     try:
         _check_positive(arguments)
         return NETWORKS[name](**arguments)
-    except (TypeError, ValueError, IndexError, RuntimeError) as error:
+    except (TypeError, ValueError, IndexError, KeyError, RuntimeError) as error:
         raise BundleError(f"arguments {arguments} do not fit architecture {name!r}: {error}") from error
 
 

@@ -59,6 +59,8 @@ def scan_of(
     every side than its image.
     """
     flair = head.flair.copy()
+    # Lesions of the white matter outshine the cortex; strokes may not.
+    faintest = 1.2 * (float(np.median(flair[head.anatomy.gray > 0.8])) - _WHITE)
     truth = np.zeros(flair.shape, np.int32)
     types: dict[int, LesionType] = {}
     for group in groups:
@@ -69,7 +71,7 @@ def scan_of(
         painted = paint(
             brain,
             soft_mask(free, (0.6, 0.6, 0.6)),
-            group.contrast,
+            group.contrast if group.type is LesionType.STROKE else max(group.contrast, faintest),
             rng,
             normal=_WHITE,
             fluid=_FLUID,

@@ -1,0 +1,208 @@
+"""``lesion-train calibrate``: from a bundle and cases with a truth to threshold, confidence and a report."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from heads import LESIONS, bright_bundle, centred_affine, save_head
+from lesion_training.bundling import calibrated, read_calibration
+from lesion_training.calibration import Calibration, FoundLesion
+from lesion_training.card import model_card
+from lesion_training.cli import main
+from lesion_training.evaluation import score_case
+from lesion_training.folders import find_entries
+from lesion_training.recipe import load_recipe
+from lesion_training.sweep import THRESHOLDS, CaseSweep, best_threshold, sweep_case
+from LesionSegmenterLib.bundle import WEIGHTS, load_bundle
+from LesionSegmenterLib.errors import InputError
+from LesionSegmenterLib.segment import SegmentOptions, load
+from small_data import SHAPE, THICK, lesion_labels, row, write_listing
+from training_cases import export_case
+
+AFFINE = centred_affine(SHAPE, THICK)
+FALSE = ((0.0, -55.0, 3.0), 7.0, 30.0)  # bright as the first lesion is, and no lesion
+
+
+def save_case(folder: Path, case: str, *, typed: bool = False) -> None:
+    """A head with the four lesions of `heads`, which its mask holds, and a bright place that it does not."""
+    save_head(folder / f"{case}.nii.gz", AFFINE, lesions=(*LESIONS, FALSE))
+    labels = lesion_labels(AFFINE)
+    mask = np.where(labels > 2, 2, labels) if typed else labels > 0  # third and fourth of one type
+    nib.save(nib.Nifti1Image(mask.astype(np.uint8), AFFINE), folder / f"{case}_mask.nii.gz")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """One case to train on, and two patients for validation, the second with typed lesions."""
+    folder = tmp_path_factory.mktemp("data")
+    save_case(folder, "seen")
+    save_case(folder, "ada")
+    save_case(folder, "bob", typed=True)
+    rows = [
+        row("seen"),
+        row("ada", split="validation", type="lesion"),
+        row("bob", split="validation", lesion_values="1=WMH,2=stroke", type="lesion"),
+    ]
+    write_listing(folder / "cases.tsv", rows)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bright(tmp_path_factory) -> Path:
+    return bright_bundle(tmp_path_factory.mktemp("bundle") / "bright")
+
+
+@pytest.fixture(scope="module")
+def written(data, bright, tmp_path_factory) -> Path:
+    """The folder that the command wrote its files to."""
+    out = tmp_path_factory.mktemp("out")
+    command = ["calibrate", str(bright), "--data", str(data), "--report", str(out / "report")]
+    assert main([*command, "--out", str(out / "calibration.json")]) == 0
+    return out
+
+
+def test_it_takes_the_cases_of_the_split_and_counts_what_is_real(written):
+    found = read_calibration(written / "calibration.json")
+    assert list(found.scores["cases"].values()) == [["ada", "bob"]]
+    assert (found.scores["lesions"], found.scores["real"]) == (10, 8)
+    assert {"mean_probability", "confidence", "confidence_left_out"} <= found.ratings.keys()
+    assert found.ratings["confidence"].count == 10
+    (dataset,) = found.by_dataset.values()
+    assert (dataset.count, dataset.observed) == (10, pytest.approx(0.8))
+    assert found.scores["confidence"]["brier"] < found.scores["mean_probability"]["brier"]
+
+
+def test_types_are_rated_where_the_truth_has_them(written):
+    found = read_calibration(written / "calibration.json")
+    rating = found.ratings["type_confidence"]
+    assert rating.count == 4, "of ada's lesions the truth has no type"
+    right = sum(one.count * one.observed for one in rating.bins)
+    assert right == pytest.approx(3), (
+        "the third lesion is as bright as a WMH, and bob's truth calls it a stroke"
+    )
+
+
+def test_the_report_shows_thresholds_and_reliability(written):
+    page = (written / "report" / "calibration.md").read_text()
+    assert "bright 1.0" in page and "ada, bob" in page and "reliability.png" in page
+    assert all(f"| {threshold:.2f} " in page for threshold in THRESHOLDS)
+    assert imread(written / "report" / "reliability.png").shape[1] > 500
+
+
+def test_each_threshold_is_scored_as_evaluate_does(data, bright):
+    (entry,) = (e for e in find_entries([data]) if e.case == "ada")
+    options = SegmentOptions(model=str(bright), device="cpu")
+    model = load(options)
+    sweep = sweep_case(entry, model)
+    for threshold in (THRESHOLDS[0], THRESHOLDS[-1]):
+        expected = score_case(entry, replace(options, threshold=threshold), model)
+        assert sweep.scores[threshold] == {name: expected.metrics[name] for name in sweep.scores[threshold]}
+        assert len(sweep.lesions[threshold]) == expected.metrics["pred_count"]
+    assert sweep.scores[THRESHOLDS[0]]["dice"] != sweep.scores[THRESHOLDS[-1]]["dice"]
+
+
+def test_every_case_of_an_unseen_folder_is_taken(data, bright, tmp_path, capsys):
+    labels = lesion_labels(AFFINE)
+    types, ids = (labels > 0).astype(np.uint8), labels.astype(np.int32)
+    for subject in ("one", "two", "three"):
+        export_case(tmp_path / "heads", subject, data / "ada.nii.gz", types, ids)
+    out = tmp_path / "calibration.json"
+    command = ["calibrate", str(bright), "--data", str(data), "--unseen", str(tmp_path / "heads")]
+    assert main([*command, "--out", str(out)]) == 0
+    assert sorted(map(sorted, read_calibration(out).scores["cases"].values())) == [
+        ["ada", "bob"],
+        ["one", "three", "two"],
+    ]
+    assert "confidence = logistic(" in capsys.readouterr().out
+
+
+def swept(**merits: float) -> CaseSweep:
+    """A case with these merits at thresholds such as t30, and 0 at the others."""
+    by_threshold = {t: merits.get(f"t{round(100 * t)}", 0.0) for t in THRESHOLDS}
+    scores = {t: {"dice": merit + 0.1, "lesion_f1": merit - 0.1} for t, merit in by_threshold.items()}
+    return CaseSweep("a", "set", scores, {})
+
+
+def test_the_best_threshold_is_that_of_the_best_mean_and_of_equals_the_middle_one():
+    assert best_threshold([swept(t30=0.7, t70=0.8)]) == 0.7
+    assert best_threshold([swept(t30=0.9, t70=0.8), swept(t30=0.7, t70=0.9)]) == 0.7
+    assert best_threshold([swept(t60=0.7, t80=0.7003)]) == 0.6
+    assert best_threshold([swept(t60=0.7, t80=0.702)]) == 0.8
+
+
+# What a bundle takes of it
+
+
+def calibration_of(bundle: Path) -> Calibration:
+    spec = load_bundle(bundle).spec
+    scores = {"cases": {"set": ["ada"]}, "lesions": 9, "real": 7, "confidence": {"ece": 0.0312, "brier": 0.1}}
+    fitted = {"intercept": -1.0, "probability": 0.5, "log_volume": 0.25}
+    content = {"model": "bright 1.0", "weights_sha256": spec.files[WEIGHTS], "threshold": 0.35}
+    more = {"confidence": fitted, "scores": scores, "by_threshold": [], "by_dataset": {}, "ratings": {}}
+    path = bundle.parent / "calibration.json"
+    path.write_text(json.dumps(content | more))
+    return read_calibration(path)
+
+
+def test_a_bundle_gets_threshold_confidence_and_a_card_that_says_on_what_they_were_fitted(bright):
+    made, calibration = load_bundle(bright), calibration_of(bright)
+    spec = calibrated(made.spec, calibration, made.weights.read_bytes())
+    assert (spec.output.threshold, spec.output.confidence) == (0.35, calibration.confidence)
+    noted = {
+        "recipe": "uresnet",
+        "seed": 1,
+        "started": "2026",
+        "device": {"name": "cpu", "precision": "fp32"},
+    }
+    card = model_card(spec, load_recipe("uresnet"), noted, {"step": 1, "seconds": 60, "loss": 0.5}, 100)
+    assert "on 9 lesions found in these cases, 7 of them real: set (ada)" in " ".join(card.split())
+    assert "confidence 0.031" in card and "0.35" in card
+
+
+def test_a_calibration_of_other_weights_is_refused(bright, tmp_path):
+    other = load_bundle(bright_bundle(tmp_path / "wide", widths=(4, 4)))
+    with pytest.raises(InputError, match=r"this calibration is of bright 1\.0, which has other weights"):
+        calibrated(other.spec, calibration_of(bright), other.weights.read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ([], "no case to calibrate on"),
+        (["--data", "nowhere"], "no such folder of cases"),
+        (["--data", "DATA", "--split", "test"], "no case of split 'test'"),
+        (["--data", "DATA", "--out", "DATA/ada_mask.nii.gz"], "this file is an input"),
+    ],
+)
+def test_bad_arguments_end_with_one_line(data, bright, capsys, arguments, line):
+    given = [argument.replace("DATA", str(data)) for argument in arguments]
+    assert main(["calibrate", str(bright), *given]) == 2
+    error = capsys.readouterr().err.strip()
+    assert line in error and "\n" not in error
+
+
+def test_cases_in_which_nothing_is_found_are_refused(bright, tmp_path, capsys):
+    save_head(tmp_path / "dark.nii.gz", AFFINE, lesions=())
+    nib.save(nib.Nifti1Image(np.zeros(SHAPE, np.uint8), AFFINE), tmp_path / "dark_mask.nii.gz")
+    write_listing(tmp_path / "cases.tsv", [row("dark", split="validation")])
+    assert main(["calibrate", str(bright), "--data", str(tmp_path)]) == 2
+    assert "no lesion was found in these cases" in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_calibration_is_refused(tmp_path):
+    (tmp_path / "scores.json").write_text(json.dumps({"cases": {}, "mean": {}}))
+    with pytest.raises(InputError, match="unknown key 'cases'"):
+        read_calibration(tmp_path / "scores.json")
+
+
+def test_a_found_lesion_knows_its_type_only_where_model_and_truth_state_one():
+    lesion = FoundLesion("a", "a", 0.9, 10.0, True)
+    assert asdict(lesion)["type_is_right"] is None
+    assert lesion.typed(0.75, False).type_is_right is False

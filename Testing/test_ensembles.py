@@ -1,0 +1,122 @@
+"""Several bundles as one: their probabilities averaged, by the same panel and the same commands."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save
+
+from lesion_training.cli import main
+from lesion_training.ensembling import make_ensemble
+from LesionSegmenterLib import bundle as bundles
+from LesionSegmenterLib.engine.device import Device
+from LesionSegmenterLib.engine.model import load_model
+from LesionSegmenterLib.engine.prediction import predict
+from LesionSegmenterLib.engine.preprocessing import WorkingGrid
+from LesionSegmenterLib.errors import BundleError, InputError
+from LesionSegmenterLib.networks import build
+
+ARGUMENTS = {"in_channels": 3, "out_channels": 3, "widths": [4, 8]}
+DEEPER = {"in_channels": 3, "out_channels": 3, "widths": [4, 6, 8]}
+
+
+def write_model(folder: Path, arguments: dict, seed: int, **changes) -> bundles.Bundle:
+    """A bundle of an untrained network whose norms have seen something."""
+    torch.manual_seed(seed)
+    network = build("uresnet", arguments)
+    network.train()(torch.randn(4, 3, 16, 16))
+    spec = bundles.BundleSpec(
+        folder.name,
+        "1.0.0",
+        "random",
+        bundles.Architecture("uresnet", arguments),
+        [bundles.ModelInput("FLAIR")],
+        {"normalisation": "deep-median-mad", "context_slices": 1, "planes": "all"},
+        bundles.Output("types", {1: 4, 2: 2}, 0.6),
+        "slice",
+        [bundles.TrainingData("both", "CC0", ""), bundles.TrainingData(folder.name, "CC0", "")],
+        "Apache-2.0",
+    )
+    content = {"weights.safetensors": save(network.state_dict()), "MODEL_CARD.md": b"# Random\n"}
+    return bundles.write_bundle(folder, replace(spec, **changes), content)
+
+
+@pytest.fixture
+def two(tmp_path) -> list[bundles.Bundle]:
+    return [write_model(tmp_path / "one", ARGUMENTS, 0), write_model(tmp_path / "other", DEEPER, 1)]
+
+
+def predicted(bundle: bundles.Bundle, image: np.ndarray, **options) -> np.ndarray:
+    box = tuple((0, n) for n in image.shape)
+    grid = WorkingGrid(image.shape, box, image.shape, (1.0, 1.0, 1.0), 2)
+    model = load_model(bundle, Device("cpu", "fp32"))
+    return predict(model, [image], grid, lambda *_: None, **options).channels
+
+
+@pytest.fixture
+def image() -> np.ndarray:
+    return np.random.default_rng(0).normal(0, 1.5, (12, 16, 8)).astype(np.float32)
+
+
+def test_its_probabilities_are_the_mean_of_its_members_though_their_depths_differ(two, image, tmp_path):
+    made = make_ensemble(two, tmp_path / "both", name="both", version="1.0.0")
+    wanted = (predicted(two[0], image) + predicted(two[1], image)) / 2
+    np.testing.assert_allclose(predicted(made, image), wanted, atol=5e-3)  # weights in half precision
+    assert np.abs(predicted(two[0], image) - wanted).max() > 0.05, "the members agree: nothing was tested"
+
+
+def test_one_that_mirrors_always_gives_what_flip_gives(two, image, tmp_path):
+    plain = make_ensemble(two, tmp_path / "plain", name="plain", version="1.0.0")
+    mirrored = make_ensemble(two, tmp_path / "mirrored", name="mirrored", version="1.0.0", flip=True)
+    flipped = predicted(plain, image, flip=True)
+    np.testing.assert_array_equal(predicted(mirrored, image), flipped)
+    np.testing.assert_array_equal(predicted(mirrored, image, flip=True), flipped)
+    assert np.abs(predicted(plain, image) - flipped).max() > 0.01
+
+
+def test_it_says_what_it_is_made_of_and_takes_half_the_room(two, tmp_path):
+    made = make_ensemble(two, tmp_path / "both", name="both", version="1.2.0")
+    assert made.spec.output == two[0].spec.output
+    assert [data.name for data in made.spec.training_data] == ["both", "one", "other"]
+    members = made.spec.architecture.arguments["members"]
+    assert members == [asdict(bundle.spec.architecture) for bundle in two]
+    card = (made.folder / "MODEL_CARD.md").read_text()
+    for bundle in two:
+        assert bundle.spec.files["weights.safetensors"] in card
+    size = sum(bundle.weights.stat().st_size for bundle in two)
+    assert made.weights.stat().st_size < 0.75 * size
+    kinds = {tensor.dtype for tensor in load_file(made.weights).values()}
+    assert kinds == {torch.float16, torch.int64}
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"preprocessing": {"normalisation": "deep-median-mad", "context_slices": 1}}, "preprocessing"),
+        ({"output": bundles.Output("types", {1: 4, 2: 3})}, "classes"),
+    ],
+)
+def test_models_of_different_kinds_are_not_averaged(two, tmp_path, changes, word):
+    other = write_model(tmp_path / "third", ARGUMENTS, 2, **changes)
+    with pytest.raises(InputError, match=word):
+        make_ensemble([two[0], other], tmp_path / "both", name="both", version="1.0.0")
+    assert not (tmp_path / "both").exists()
+
+
+def test_one_model_is_no_ensemble(two, tmp_path, capsys):
+    assert main(["ensemble", str(two[0].folder), "--out", str(tmp_path / "both"), "--name", "both"]) == 2
+    assert "ensemble" in capsys.readouterr().err
+    with pytest.raises(BundleError, match="members"):
+        build("ensemble", {"members": []})
+
+
+def test_the_command_writes_a_bundle_that_loads(two, tmp_path, capsys):
+    folders = [str(bundle.folder) for bundle in two]
+    out = tmp_path / "both"
+    command = ["ensemble", *folders, "--out", str(out), "--name", "both", "--version", "2.0.0", "--flip"]
+    assert main(command) == 0, capsys.readouterr().err
+    assert load_model(bundles.load_bundle(out), Device("cpu", "fp32")).preprocessing.flip

@@ -1,0 +1,36 @@
+"""Which cases a command that scores bundles takes: arguments, and the entries they name."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .cases import CaseEntry
+from .folders import find_entries, of_split
+from .splits import SplitSettings
+
+
+def add_case_arguments(parser: argparse.ArgumentParser) -> None:
+    """``--data`` with ``--listing`` and ``--split``, and ``--unseen``."""
+    parser.add_argument(
+        "--data", type=Path, nargs="+", required=True, metavar="DIR", help="folders of the listed cases"
+    )
+    parser.add_argument("--listing", default="public.tsv", help="the package's listing to use")
+    parser.add_argument("--split", default="validation", help="which cases of --data to take")
+    parser.add_argument(
+        "--unseen",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="folders of which nothing was trained on, such as fresh heads of synth: every case is taken",
+    )
+
+
+def chosen_entries(options: argparse.Namespace) -> list[CaseEntry]:
+    """The split's cases of the data and all that are unseen; InputError for none."""
+    listed = find_entries(options.data, listing=options.listing)
+    entries = of_split(listed, options.split, options.data)
+    if options.unseen:
+        entries += find_entries(options.unseen, split=SplitSettings(validation=1.0))
+    return entries

@@ -1,0 +1,119 @@
+"""``lesion-train ensemble``: several bundles of slices as one, their probabilities averaged."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from LesionSegmenterLib.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from LesionSegmenterLib.bundle import Bundle, BundleSpec
+
+    from .calibration import Calibration
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    ensemble = commands.add_parser("ensemble", help="make one bundle of several, their predictions averaged")
+    ensemble.add_argument("bundles", nargs="+", metavar="BUNDLE", help="a bundle's folder, or a model's name")
+    ensemble.add_argument("--out", type=Path, required=True, help="the bundle's folder")
+    ensemble.add_argument("--name", required=True)
+    ensemble.add_argument("--version", default="0.1.0")
+    ensemble.add_argument(
+        "--flip", action="store_true", help="average with the mirrored image as well: twice the time"
+    )
+    ensemble.add_argument("--calibration", type=Path, help="what calibrate --out wrote")
+    ensemble.add_argument("--scores", type=Path, help="what evaluate --json wrote")
+    ensemble.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    from LesionSegmenterLib.bundle import resolve_bundle
+
+    from .bundling import read_calibration, read_json
+
+    made = make_ensemble(
+        [resolve_bundle(bundle) for bundle in options.bundles],
+        options.out,
+        name=options.name,
+        version=options.version,
+        flip=options.flip,
+        calibration=read_calibration(options.calibration) if options.calibration else None,
+        scores=read_json(options.scores) if options.scores else {},
+    )
+    print(f"Bundle {made.spec.name} {made.spec.version} written to {made.folder}")
+
+
+def make_ensemble(
+    bundles: list[Bundle],
+    out: Path,
+    *,
+    name: str,
+    version: str,
+    flip: bool = False,
+    calibration: Calibration | None = None,
+    scores: dict[str, Any] | None = None,
+) -> Bundle:
+    """Write the bundle of several: the first one's classifier and threshold, everybody's training data.
+
+    InputError where they read or mean different things, or ``calibration`` is of another model.
+    """
+    from LesionSegmenterLib.bundle import CARD, WEIGHTS, Architecture, write_bundle
+
+    from .bundling import calibrated, parameters_of, stored
+    from .card import ensemble_card
+
+    specs = [bundle.spec for bundle in bundles]
+    _check_alike(specs)
+    first = specs[0]
+    spec = replace(
+        first,
+        name=name,
+        version=version,
+        title=f"the mean of {len(specs)} networks: slower than each of them, and steadier",
+        architecture=Architecture("ensemble", {"members": [asdict(spec.architecture) for spec in specs]}),
+        preprocessing=first.preprocessing | ({"flip": True} if flip else {}),
+        output=replace(first.output, confidence=None),
+        training_data=list({item.name: item for spec in specs for item in spec.training_data}.values()),
+        scores=scores or {},
+    )
+    weights = stored(_weights(bundles))
+    if calibration is not None:
+        spec = calibrated(spec, calibration, weights)
+    files: dict[str, Path | bytes] = {
+        WEIGHTS: weights,
+        CARD: ensemble_card(spec, specs, parameters_of(spec)).encode(),
+    }
+    if bundles[0].classifier is not None and first.classifier is not None:
+        files[first.classifier] = bundles[0].classifier
+    return write_bundle(out, spec, files)
+
+
+def _check_alike(specs: list[BundleSpec]) -> None:
+    """InputError unless the models can be averaged."""
+    first, todo = specs[0], "Average models that read and give the same"
+    if len(specs) < 2:
+        raise InputError("one model is no ensemble", todo="Name two or more")
+    if first.output.kind == "instances":
+        raise InputError(f"{first.name} gives offsets, which cannot be averaged", todo=todo)
+    for other in specs[1:]:
+        for what in ("inputs", "shape", "preprocessing"):
+            if getattr(other, what) != getattr(first, what):
+                raise InputError(f"{first.name} and {other.name} differ in their {what}", todo=todo)
+        if (other.output.kind, other.output.label_map) != (first.output.kind, first.output.label_map):
+            raise InputError(f"{first.name} and {other.name} differ in their classes", todo=todo)
+
+
+def _weights(bundles: list[Bundle]) -> dict[str, torch.Tensor]:
+    """The members' weights under the names that the ensemble has them by."""
+    from safetensors.torch import load_file
+
+    return {
+        f"members.{number}.{name}": value
+        for number, bundle in enumerate(bundles)
+        for name, value in load_file(bundle.weights).items()
+    }

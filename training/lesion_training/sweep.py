@@ -1,0 +1,193 @@
+"""A bundle's lesions at every threshold of a grid, by one prediction a case, and a calibration by them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from LesionSegmenterLib.bundle import Bundle
+from LesionSegmenterLib.confidence import LesionConfidence
+from LesionSegmenterLib.engine.model import Model
+from LesionSegmenterLib.engine.scan import Scan, predict_scan, read_scan
+from LesionSegmenterLib.errors import InputError
+from LesionSegmenterLib.image import read_labels, same_grid, to_canonical
+from LesionSegmenterLib.instances import label_components
+from LesionSegmenterLib.instances.components import bounding_box, voxels_by_id
+from LesionSegmenterLib.labels import LesionType
+from LesionSegmenterLib.lesions import LesionRecord
+from LesionSegmenterLib.metrics import dice, lesion_detection, match_instances, panoptic_quality
+from LesionSegmenterLib.metrics.types import commonest_type
+from LesionSegmenterLib.progress import NoReporter
+from LesionSegmenterLib.segment import SegmentOptions, find_lesions, run_settings
+
+from .calibration import (
+    Bin,
+    Calibration,
+    Floats,
+    FoundLesion,
+    Rating,
+    case_weights,
+    confidences,
+    fit_confidence,
+    left_out_confidences,
+    mean_bin,
+    rate,
+)
+from .cases import CaseEntry
+
+THRESHOLDS = tuple(n / 100 for n in range(10, 95, 5))
+SCORES = ("dice", "lesion_recall", "lesion_f1", "pq")
+
+
+@dataclass(frozen=True)
+class CaseSweep:
+    """One case: by threshold its scores by name, and the lesions found."""
+
+    case: str
+    dataset: str
+    scores: dict[float, dict[str, float]]
+    lesions: dict[float, list[FoundLesion]]
+
+
+def sweep_case(entry: CaseEntry, model: Model) -> CaseSweep:
+    """Run the model on a case with a mask once; find and score its lesions at each of `THRESHOLDS`.
+
+    All is done as ``lesion-segmenter segment`` does it by default. Raises InputError for files that cannot be
+    used, and for a mask on another grid.
+    """
+    bundle = model.bundle
+    reads_t1 = any(item.modality == "T1" for item in bundle.spec.inputs)
+    scan = read_scan(entry.image, entry.t1 if reads_t1 else None, bundle)
+    truth = _true_types(entry, scan)
+    prediction = predict_scan(scan, model, NoReporter())
+    # Beyond this box there is nothing to score at any threshold.
+    box = bounding_box((truth > 0) | (prediction.lesion >= min(THRESHOLDS))) or (slice(0, 1),) * 3
+    truth = truth[box]
+    true_lesions = label_components(truth)
+    sweep = CaseSweep(entry.case, entry.dataset, {}, {})
+    for threshold in THRESHOLDS:
+        settings = run_settings(SegmentOptions(threshold=threshold), bundle)
+        instances, records = find_lesions(scan, prediction, bundle, settings, NoReporter())
+        sweep.scores[threshold] = _scores(instances[box], true_lesions)
+        sweep.lesions[threshold] = _judged(entry, records, instances[box], truth)
+    return sweep
+
+
+def _true_types(entry: CaseEntry, scan: Scan) -> NDArray[np.uint8]:
+    """Label values (`LesionType`) of a case's true lesions, on the scan's canonical grid."""
+    assert entry.mask is not None, "the command looked"
+    mask = read_labels(entry.mask, "mask")
+    if not same_grid(mask, scan.volume):
+        raise InputError("the mask is on another grid than its image", entry.mask, f"Image: {entry.image}")
+    labels = to_canonical(mask.array, mask.affine)[0]
+    types = np.zeros(labels.shape, np.uint8)
+    for value in entry.lesion_values:
+        types[labels == value] = entry.type_of(value)
+    return types
+
+
+def _scores(instances: NDArray[np.int32], true_lesions: NDArray[np.int32]) -> dict[str, float]:
+    """As ``lesion-train evaluate`` scores, where true lesions are the mask's components."""
+    detection = lesion_detection(instances, true_lesions)
+    pq, _, _ = panoptic_quality(match_instances(instances, true_lesions))
+    values = dice(instances, true_lesions), detection.recall, detection.f1, pq
+    return dict(zip(SCORES, values, strict=True))
+
+
+def _judged(
+    entry: CaseEntry,
+    records: Sequence[LesionRecord],
+    instances: NDArray[np.int32],
+    truth: NDArray[np.uint8],
+) -> list[FoundLesion]:
+    """Each lesion that was found, with whether it is real and whether its type is right."""
+    # Two folders of synthetic heads have cases of one name.
+    case, patient = str(entry.image), f"{entry.dataset}/{entry.patient}"
+    flat_truth, voxels, found = truth.ravel(), voxels_by_id(instances), []
+    for record in records:
+        assert record.mean_probability is not None, "a model ran"
+        kind = commonest_type(flat_truth[voxels[record.lesion_id]])
+        lesion = FoundLesion(case, patient, record.mean_probability, record.volume_mm3, kind is not None)
+        if kind not in (None, LesionType.LESION.label) and record.type_confidence is not None:
+            lesion = lesion.typed(record.type_confidence, record.type.label == kind)
+        found.append(lesion)
+    return found
+
+
+def best_threshold(sweeps: Sequence[CaseSweep]) -> float:
+    """The threshold with the best mean of Dice and lesion F1, cases averaged.
+
+    Of those that are equal to three digits, the one nearest to 0.5: so small a difference is chance, and at
+    an extreme threshold a scanner of another look upsets more.
+    """
+
+    def merit(threshold: float) -> tuple[float, float]:
+        each = [(s.scores[threshold]["dice"] + s.scores[threshold]["lesion_f1"]) / 2 for s in sweeps]
+        return round(float(np.mean(each)), 3), -abs(threshold - 0.5)
+
+    return max(THRESHOLDS, key=merit)
+
+
+def calibration_of(sweeps: Sequence[CaseSweep], bundle: Bundle) -> Calibration:
+    """The bundle's threshold, the confidence of the lesions found at it, and how far both can be relied on.
+
+    Raises InputError where no lesion is found at that threshold.
+    """
+    threshold = best_threshold(sweeps)
+    lesions = [lesion for sweep in sweeps for lesion in sweep.lesions[threshold]]
+    if not lesions:
+        raise InputError(
+            "no lesion was found in these cases", bundle.folder, "Give cases with lesions that it finds"
+        )
+    fitted = fit_confidence(lesions)
+    left_out = left_out_confidences(lesions)
+    ratings = _ratings(lesions, fitted, left_out)
+    cases: dict[str, list[str]] = {}
+    for sweep in sweeps:
+        cases.setdefault(sweep.dataset, []).append(sweep.case)
+    scores = {
+        "cases": cases,
+        "lesions": len(lesions),
+        "real": sum(lesion.real for lesion in lesions),
+        **{name: {"ece": rating.ece, "brier": rating.brier} for name, rating in ratings.items()},
+    }
+    by_threshold = [
+        {"threshold": t} | {name: float(np.mean([s.scores[t][name] for s in sweeps])) for name in SCORES}
+        for t in THRESHOLDS
+    ]
+    model = f"{bundle.spec.name} {bundle.spec.version}"
+    weights = bundle.spec.files[bundle.weights.name]
+    stated = confidences(lesions, fitted) if left_out is None else left_out
+    by_dataset = _by_dataset([s.dataset for s in sweeps for _ in s.lesions[threshold]], lesions, stated)
+    return Calibration(model, weights, threshold, fitted, scores, by_threshold, by_dataset, ratings)
+
+
+def _by_dataset(datasets: Sequence[str], lesions: Sequence[FoundLesion], stated: Floats) -> dict[str, Bin]:
+    """Each data set's lesions as one bin: by how much its confidences are too high or too low."""
+    weights, names = case_weights(lesions), np.array(datasets)
+    real = np.array([lesion.real for lesion in lesions])
+    return {
+        name: mean_bin(stated[names == name], real[names == name], weights[names == name], weights.sum())
+        for name in dict.fromkeys(datasets)
+    }
+
+
+def _ratings(
+    lesions: Sequence[FoundLesion], fitted: LesionConfidence, left_out: Floats | None
+) -> dict[str, Rating]:
+    """How far each stated chance can be relied on, by its name."""
+    real, weights = np.array([lesion.real for lesion in lesions]), case_weights(lesions)
+    ratings = {
+        "mean_probability": rate(np.array([one.mean_probability for one in lesions]), real, weights),
+        "confidence": rate(confidences(lesions, fitted), real, weights),
+    }
+    if left_out is not None:
+        ratings["confidence_left_out"] = rate(left_out, real, weights)
+    if typed := [lesion for lesion in lesions if lesion.type_confidence is not None]:
+        stated = np.array([lesion.type_confidence for lesion in typed], float)
+        right = np.array([lesion.type_is_right for lesion in typed], bool)
+        ratings["type_confidence"] = rate(stated, right, case_weights(typed))
+    return ratings
