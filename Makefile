@@ -5,7 +5,7 @@ BIN = .venv/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint bench panel screenshots clean
+.PHONY: demo test lint bench compare panel screenshots clean
 
 demo: .venv/installed
 	@$(BIN)/lesion-segmenter demo --out demo
@@ -21,6 +21,10 @@ lint: .venv/installed
 
 bench: .venv/slicer
 	@$(BIN)/python Testing/benchmark.py
+
+# Trains every contender for the same time, hours in all, and scores them beside the shipped models.
+compare: .venv/installed
+	@$(BIN)/python Testing/compare_models.py --write docs/comparison.json
 
 # The module's panel in a window, without Slicer.
 panel: .venv/slicer

@@ -24,13 +24,22 @@ from LesionSegmenterLib.classifier import TYPES, CascadeClassifier, adjusted_to_
 from LesionSegmenterLib.errors import InputError
 from LesionSegmenterLib.features import brain_box, features_in_box
 from LesionSegmenterLib.labels import LesionType
-from LesionSegmenterLib.synthesis.anatomy import load_anatomy
+from LesionSegmenterLib.synthesis.anatomy import Anatomy, load_anatomy
+from LesionSegmenterLib.synthesis.programmes import Programme, random_lesions
 from LesionSegmenterLib.synthesis.wmh import wmh_mask
 
 from .banks import MaskBank
 
 HELD_OUT_PATIENTS = ("patient07", "patient19")  # of ms_whole_ljubljana; their real masks are reported on
-_DRAWS = {"ms_patient": 6, "ms_composed": 60, "stroke_acute": 220, "stroke_chronic": 60, "wmh": 170}
+_DRAWS = {
+    "ms_patient": 6,
+    "ms_composed": 60,
+    "ms_drawn": 60,
+    "stroke_acute": 220,
+    "stroke_chronic": 60,
+    "stroke_drawn": 60,
+    "wmh": 170,
+}
 _HELD_OUT_FRACTION = 0.2
 _MAX_LESIONS_A_SCAN = 60  # in training, so that a few scans of many specks do not outweigh the rest
 # This bank's heads are turned into MNI space but keep their size: 129 x 155 x 124 mm about (0, -20, 6), where
@@ -106,6 +115,17 @@ def mask_scans(banks: Path, rng: np.random.Generator) -> Iterator[MaskScan]:
         wide = ndimage.binary_dilation(ventricles, iterations=n) if (n := rng.integers(0, 4)) else ventricles
         mask, _ = wmh_mask(wide, white_matter & ~wide, (1, 1, 1), rng, rng.uniform(0.3, 3))
         yield MaskScan(LesionType.WMH, f"wmh{index}", mask, anatomy.affine)
+    yield from _drawn(anatomy, rng)
+
+
+def _drawn(anatomy: Anatomy, rng: np.random.Generator) -> Iterator[MaskScan]:
+    """Scans of MS and of stroke by rules of where these diseases go: the banks are of few centres."""
+    drawn: list[Programme] = ["ms", "stroke"]
+    for programme in drawn:
+        for index in range(_DRAWS[f"{programme}_drawn"]):
+            for group in random_lesions(anatomy, rng, programme):  # of one type each
+                if (mask := group.instances > 0).any():
+                    yield MaskScan(group.type, f"{programme}-drawn{index}", mask, anatomy.affine)
 
 
 def _composed_ms(bank: MaskBank, rng: np.random.Generator) -> Iterator[MaskScan]:

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from LesionSegmenterLib.engine.preprocessing import CLIP
 
 from .cases import BACKGROUND, PreparedCase, is_lesion
+from .joining import add_neighbour, lesions_to_copy
 
 AIR = CLIP[0]  # what lies beyond an image's edge
+_MOST_COPIES = 4
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class PatchSettings:
     balance : whether cases are drawn by their weight, or data sets first, each as often as any other
         (Llambias et al. 2024), and then their cases by weight.
     per_case : draws that a case counts for in an epoch of ``random``; the other two count slices and voxels.
+    joined_share : of the draws with lesion ids, the share in which a copy of another lesion is set against
+        one of the patch; of these, the same share gets a second copy, and so on.
     """
 
     size: list[int]
@@ -37,6 +41,7 @@ class PatchSettings:
     voxel_shares: dict[str, float] = field(default_factory=dict)
     balance: Literal["weight", "dataset"] = "weight"
     per_case: int = 1
+    joined_share: float = 0.0
 
 
 class Patch(NamedTuple):
@@ -62,6 +67,7 @@ class PatchSampler:
         self.settings = settings
         self.flat = len(settings.size) == 2
         self.voxels = [self._voxels(case, np.random.default_rng((seed, n))) for n, case in enumerate(cases)]
+        self.copies = [lesions_to_copy(case) if settings.joined_share else [] for case in cases]
         self.cumulative = np.cumsum(self._chances())
 
     def __len__(self) -> int:
@@ -93,7 +99,13 @@ class PatchSampler:
             else:
                 # Every place of the patch is as likely to hold that voxel.
                 centre = voxel + size // 2 - rng.integers(0, size)
-        return _cut(case, axes, centre - size // 2, size)
+        patch = _cut(case, axes, centre - size // 2, size)
+        if self.copies[number] and patch.ids is not None:
+            for _ in range(_MOST_COPIES):
+                if rng.random() >= self.settings.joined_share:
+                    break
+                add_neighbour(patch.image, patch.target, patch.ids, case, self.copies[number], rng)
+        return patch
 
     def _voxels(self, case: PreparedCase, rng: np.random.Generator) -> NDArray[np.intp]:
         """Flat numbers of the lesion voxels that draws may be placed on."""
