@@ -19,7 +19,7 @@ from lesion_training.cli import main
 from lesion_training.evaluation import score_case
 from lesion_training.folders import find_entries
 from lesion_training.recipe import load_recipe
-from lesion_training.sweep import THRESHOLDS, CaseSweep, best_threshold, sweep_case
+from lesion_training.sweep import SCORES, THRESHOLDS, CaseSweep, best_threshold, sweep_case
 from LesionSegmenterLib.bundle import WEIGHTS, load_bundle
 from LesionSegmenterLib.errors import InputError
 from LesionSegmenterLib.segment import SegmentOptions, load
@@ -123,17 +123,24 @@ def test_every_case_of_an_unseen_folder_is_taken(data, bright, tmp_path, capsys)
     assert "confidence = logistic(" in capsys.readouterr().out
 
 
-def swept(**merits: float) -> CaseSweep:
+def swept(dataset: str = "set", **merits: float) -> CaseSweep:
     """A case with these merits at thresholds such as t30, and 0 at the others."""
     by_threshold = {t: merits.get(f"t{round(100 * t)}", 0.0) for t in THRESHOLDS}
-    scores = {t: {"dice": merit + 0.1, "lesion_f1": merit - 0.1} for t, merit in by_threshold.items()}
-    return CaseSweep("a", "set", scores, {})
+    scores = {
+        t: dict.fromkeys(SCORES, 0.0) | {"dice": merit + 0.1, "lesion_f1": merit - 0.1}
+        for t, merit in by_threshold.items()
+    }
+    return CaseSweep("a", dataset, scores, {})
 
 
 def test_the_best_threshold_is_that_of_the_best_mean_and_of_equals_the_middle_one():
     assert best_threshold([swept(t30=0.7, t70=0.8)]) == 0.7
     assert best_threshold([swept(t30=0.9, t70=0.8), swept(t30=0.7, t70=0.9)]) == 0.7
     assert best_threshold([swept(t60=0.7, t80=0.7003)]) == 0.6
+    heads = [swept("heads", t30=0.8, t70=0.7)] * 20
+    assert best_threshold([*heads, swept("patients", t30=0.6, t70=0.8)]) == 0.7, (
+        "many heads outvote a patient"
+    )
     assert best_threshold([swept(t60=0.7, t80=0.702)]) == 0.8
 
 

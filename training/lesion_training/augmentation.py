@@ -24,7 +24,7 @@ class AugmentationSettings:
     gain: tuple[float, float] = (0.7, 1.4)
     shift: tuple[float, float] = (-0.5, 0.5)
     gamma_share: float = 0.4
-    tone_share: float = 0.5
+    tone_share: float = 0.0
     tone: float = 0.5
     bias_share: float = 0.6
     bias: float = 0.35
@@ -33,7 +33,7 @@ class AugmentationSettings:
     blur_share: float = 0.4
     blur_mm: tuple[float, float] = (0.4, 1.2)
     lesion_share: float = 0.5
-    lesion_gain: tuple[float, float] = (0.75, 1.5)
+    lesion_gain: tuple[float, float] = (0.6, 1.5)
     alone_share: float = 0.1
     air_share: float = 0.3
 
@@ -116,6 +116,8 @@ class Augmentation:
         added, so that what is brighter stays brighter.
         """
         settings, count = self.settings, len(image)
+        if not settings.tone_share:
+            return image
         centre = self._uniform(count, -0.5, 1.5).view(-1, 1, 1, 1)
         width = self._uniform(count, 0.4, 1.2).view(-1, 1, 1, 1)
         height = torch.where(

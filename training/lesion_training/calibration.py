@@ -1,11 +1,12 @@
 """How far a model's numbers can be relied on: the fit of a lesion's confidence, scores of a stated chance.
 
-Every case weighs the same, however many lesions were found in it: one scan full of lesions must not decide
+Every data set weighs the same, and in it every case: one scan full of lesions must not decide
 what a number means on all others.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,7 +25,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class FoundLesion:
-    """A lesion that a model found in a case whose truth is known.
+    """A lesion that a model found in a case, of one data set, whose truth is known.
 
     real : whether it shares a voxel with a true lesion (what `metrics.detection` calls found).
     type_confidence, type_is_right : None where the model states no type, or where the truth has none there.
@@ -37,6 +38,7 @@ class FoundLesion:
     real: bool
     type_confidence: float | None = None
     type_is_right: bool | None = None
+    dataset: str = ""
 
     def typed(self, confidence: float, is_right: bool) -> FoundLesion:
         """The lesion with what is known of its type."""
@@ -60,7 +62,7 @@ class Bin:
 
 @dataclass(frozen=True)
 class Rating:
-    """How far a stated chance can be relied on; every case weighs the same.
+    """How far a stated chance can be relied on; every data set weighs the same, and in it every case.
 
     ece : expected calibration error (Naeini et al. 2015), the mean distance of stated and observed over the
         bins, by their share.
@@ -83,7 +85,7 @@ class Calibration:
 
     model, weights_sha256 : name with version, and checksum of the weights' file.
     threshold, confidence : what a bundle takes; scores, what its card repeats.
-    by_threshold : scores at each threshold, cases averaged.
+    by_threshold : scores at each threshold, data sets averaged.
     by_dataset : the confidences of each data set; of several patients, by a fit without the lesion's own.
     ratings : by name of what is stated.
     """
@@ -99,9 +101,11 @@ class Calibration:
 
 
 def case_weights(lesions: Sequence[FoundLesion]) -> Floats:
-    """(n,) weights by which each case counts the same; they sum to the number of lesions."""
-    _, place, counts = np.unique([lesion.case for lesion in lesions], return_inverse=True, return_counts=True)
-    return len(lesions) / len(counts) / counts[place]
+    """(n,) weights that sum to n; each data set counts the same, and in it each case."""
+    cases = [(lesion.dataset, lesion.case) for lesion in lesions]
+    found, sizes = Counter(cases), Counter(dataset for dataset, _ in set(cases))
+    shares = np.array([1 / (sizes[case[0]] * found[case]) for case in cases])
+    return len(lesions) / len(sizes) * shares
 
 
 def fit_confidence(lesions: Sequence[FoundLesion]) -> LesionConfidence:

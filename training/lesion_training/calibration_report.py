@@ -18,8 +18,8 @@ _TITLES = {
     "type_confidence": "type confidence",
 }
 _WEIGHING = (
-    "A found lesion is real if it shares a voxel with a true one. Every case weighs the same, however many "
-    "lesions were found in it; counts are of lesions."
+    "A found lesion is real if it shares a voxel with a true one. Every data set weighs the same, and in it "
+    "every case, however many lesions were found in it; counts are of lesions."
 )
 
 
@@ -73,7 +73,7 @@ def _page(calibration: Calibration) -> str:
         f"# Calibration of {calibration.model}",
         "Cases:",
         "\n".join(cases),
-        "## By threshold, cases averaged",
+        "## By threshold, data sets averaged",
         _threshold_table(calibration),
         f"Chosen: {calibration.threshold}, the best mean of Dice and lesion F1; of equals to three digits, "
         "the one nearest to 0.5.",

@@ -169,7 +169,8 @@ def _calibration(spec: BundleSpec) -> str:
     return (
         f"The threshold, {spec.output.threshold}, and the confidence of a lesion were fitted by "
         f"`lesion-train calibrate` on {scores['lesions']} lesions found in these cases, {scores['real']} of "
-        f"them real: {cases}. Expected calibration error, every case weighing the same: {', '.join(errors)}."
+        f"them real: {cases}. Expected calibration error, every data set weighing the same: "
+        f"{', '.join(errors)}."
     )
 
 

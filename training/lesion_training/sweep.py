@@ -110,7 +110,14 @@ def _judged(
     for record in records:
         assert record.mean_probability is not None, "a model ran"
         kind = commonest_type(flat_truth[voxels[record.lesion_id]])
-        lesion = FoundLesion(case, patient, record.mean_probability, record.volume_mm3, kind is not None)
+        lesion = FoundLesion(
+            case,
+            patient,
+            record.mean_probability,
+            record.volume_mm3,
+            kind is not None,
+            dataset=entry.dataset,
+        )
         if kind not in (None, LesionType.LESION.label) and record.type_confidence is not None:
             lesion = lesion.typed(record.type_confidence, record.type.label == kind)
         found.append(lesion)
@@ -118,17 +125,28 @@ def _judged(
 
 
 def best_threshold(sweeps: Sequence[CaseSweep]) -> float:
-    """The threshold with the best mean of Dice and lesion F1, cases averaged.
+    """The threshold with the best mean of Dice and lesion F1, data sets averaged.
 
     Of those that are equal to three digits, the one nearest to 0.5: so small a difference is chance, and at
     an extreme threshold a scanner of another look upsets more.
     """
 
     def merit(threshold: float) -> tuple[float, float]:
-        each = [(s.scores[threshold]["dice"] + s.scores[threshold]["lesion_f1"]) / 2 for s in sweeps]
-        return round(float(np.mean(each)), 3), -abs(threshold - 0.5)
+        means = _means(sweeps, threshold)
+        return round((means["dice"] + means["lesion_f1"]) / 2, 3), -abs(threshold - 0.5)
 
     return max(THRESHOLDS, key=merit)
+
+
+def _means(sweeps: Sequence[CaseSweep], threshold: float) -> dict[str, float]:
+    """Each score at a threshold: the mean over data sets of the mean over a data set's cases."""
+    sets: dict[str, list[CaseSweep]] = {}
+    for sweep in sweeps:
+        sets.setdefault(sweep.dataset, []).append(sweep)
+    return {
+        name: float(np.mean([np.mean([s.scores[threshold][name] for s in each]) for each in sets.values()]))
+        for name in SCORES
+    }
 
 
 def calibration_of(sweeps: Sequence[CaseSweep], bundle: Bundle) -> Calibration:
@@ -154,10 +172,7 @@ def calibration_of(sweeps: Sequence[CaseSweep], bundle: Bundle) -> Calibration:
         "real": sum(lesion.real for lesion in lesions),
         **{name: {"ece": rating.ece, "brier": rating.brier} for name, rating in ratings.items()},
     }
-    by_threshold = [
-        {"threshold": t} | {name: float(np.mean([s.scores[t][name] for s in sweeps])) for name in SCORES}
-        for t in THRESHOLDS
-    ]
+    by_threshold = [{"threshold": threshold} | _means(sweeps, threshold) for threshold in THRESHOLDS]
     model = f"{bundle.spec.name} {bundle.spec.version}"
     weights = bundle.spec.files[bundle.weights.name]
     stated = confidences(lesions, fitted) if left_out is None else left_out
