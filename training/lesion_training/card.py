@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from LesionSegmenterLib.bundle import WEIGHTS, BundleSpec
+from LesionSegmenterLib.bundle import BundleSpec
 from LesionSegmenterLib.labels import LesionType
 
 from .recipe import Recipe
@@ -38,12 +38,11 @@ def model_card(
     return "\n\n".join(sections) + "\n"
 
 
-def ensemble_card(spec: BundleSpec, members: list[BundleSpec], parameters: int) -> str:
-    """The card of a bundle that averages others; their own cards say how each was trained."""
+def ensemble_card(spec: BundleSpec, members: dict[str, str], parameters: int) -> str:
+    """The card of a bundle that averages others; ``members`` gives each one's name and its card."""
     lines = [
-        f"- {member.name} {member.version}: {member.architecture.name}, weights with SHA-256 "
-        f"{member.files[WEIGHTS]}"
-        for member in members
+        f"- {name}: {card.partition(_TRAINING)[2].partition(_SECTION)[0] or 'its card does not say how.'}"
+        for name, card in members.items()
     ]
     mirrored = ", of the image and of its mirror image" if spec.preprocessing.get("flip") else ""
     sections = [
@@ -53,12 +52,17 @@ def ensemble_card(spec: BundleSpec, members: list[BundleSpec], parameters: int) 
         f"What its members take: a FLAIR volume of any orientation and slice thickness, whole head or "
         f"skull-stripped. {parameters:,} parameters. {_channels(spec)} Their probabilities are "
         f"averaged{mirrored}.",
-        "\n".join(lines),
         "## Training data",
         _data_list(spec),
+        "## Training",
+        "\n".join(lines),
         *_scores_and_limits(spec, "what its members were trained on"),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+_SECTION = "\n\n## "
+_TRAINING = f"{_SECTION}Training\n\n"
 
 
 def _data_list(spec: BundleSpec) -> str:

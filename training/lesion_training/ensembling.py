@@ -84,9 +84,13 @@ def make_ensemble(
     weights = stored(_weights(bundles))
     if calibration is not None:
         spec = calibrated(spec, calibration, weights)
+    cards = {
+        f"{one.spec.name} {one.spec.version}": (one.folder / CARD).read_text(encoding="utf-8")
+        for one in bundles
+    }
     files: dict[str, Path | bytes] = {
         WEIGHTS: weights,
-        CARD: ensemble_card(spec, specs, parameters_of(spec)).encode(),
+        CARD: ensemble_card(spec, cards, parameters_of(spec)).encode(),
     }
     if bundles[0].classifier is not None and first.classifier is not None:
         files[first.classifier] = bundles[0].classifier
