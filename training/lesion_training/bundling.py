@@ -60,23 +60,24 @@ def make_bundle(
     """Write the bundle of a run: its best weights by validation, else the averaged ones.
 
     ``scores`` is what ``lesion-train evaluate --json`` wrote, empty where nothing was measured yet. Without a
-    classifier or a threshold, a run that started from a bundle keeps that one's; its calibration, which is of
-    other weights, it does not. InputError where ``run`` holds no run or ``classifier`` no file, where
-    ``calibration`` is of other weights, and for both a calibration and a threshold.
+    threshold, a run that started from a bundle keeps that one's, and without a classifier too, if the classes
+    are the same; its calibration, which is of other weights, it does not. InputError where ``run`` holds no
+    run or ``classifier`` no file, where ``calibration`` is of other weights, and for both a calibration and a
+    threshold.
     """
     noted = _read_run(run)
     recipe = _recipe_of(noted, run)
     result, progress = result_weights(run)
     weights = stored(result)
     start = _start_of(noted)
-    if classifier is None and start is not None:
+    plain = specification(recipe, name, version)
+    if classifier is None and start is not None and plain.output.label_map == start.spec.output.label_map:
         classifier = start.classifier
     if classifier is not None and not classifier.is_file():
         raise InputError("no such classifier", classifier, "Train one with lesion-train cascade")
     data = training_data([*noted["data_sets"], *(_CLASSIFIER_DATA if classifier else ())])
     if start is not None:  # what its weights came from is in these too
         data += [item for item in start.spec.training_data if item not in data]
-    plain = specification(recipe, name, version)
     spec = replace(
         plain,
         output=replace(plain.output, threshold=_threshold(threshold, start)),
