@@ -65,7 +65,14 @@ def test_each_model_is_listed_once_with_its_newest_version(models: Path, bright:
     add(models, bright, version="1.9")
     add(models, bright, version="1.10")
     inputs = section("inputs", "InputsSection")
-    assert items(inputs.ui.modelComboBox) == ["bright 1.10", SHIPPED]
+    listed = items(inputs.ui.modelComboBox)
+    assert listed == sorted(listed) and listed[0] == "bright 1.10" and SHIPPED in listed
+    assert len(listed) == len(known_models())
+
+
+def test_of_the_shipped_models_the_default_is_chosen_though_others_come_before_it(section: Any) -> None:
+    inputs = section("inputs", "InputsSection")
+    assert inputs.model == DEFAULT_MODEL and inputs.ui.modelComboBox.currentText == SHIPPED
 
 
 def test_a_model_says_what_it_finds(models: Path, bright: Path, section: Any) -> None:

@@ -156,7 +156,7 @@ def run_settings(options: SegmentOptions, bundle: Bundle) -> dict[str, Any]:
         "split": _split_method(options.split, bundle),
         "threshold": bundle.spec.output.threshold if options.threshold is None else options.threshold,
         "small_lesions": options.small_lesions,
-        "flip": options.flip,
+        "flip": options.flip or bool(bundle.spec.preprocessing.get("flip")),
         "t1": str(options.t1) if options.t1 else None,
     }
 

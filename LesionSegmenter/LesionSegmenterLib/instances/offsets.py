@@ -17,7 +17,7 @@ from ..errors import InputError
 from .components import Connectivity, label_components, split_disconnected
 from .nearest import nearest_id
 
-HEAT_THRESHOLD = 0.1
+HEAT_THRESHOLD = 0.2  # the public code has 0.1, which on real FLAIRs gives centres of nothing
 CONNECTIVITY: Connectivity = 6
 _NEIGHBOURS = [shift for shift in product((-1, 0, 1), repeat=3) if any(shift)]
 

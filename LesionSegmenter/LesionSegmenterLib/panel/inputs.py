@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import vtk
 from slicer.i18n import tr as _
 
-from ..bundle import CARD, BundleSpec, known_models
+from ..bundle import CARD, DEFAULT_MODEL, BundleSpec, known_models
 from ..errors import InputError
 from ..labels import LesionType
 from . import dialogs, packages
@@ -127,7 +127,7 @@ class InputsSection(Section):
     def _fill_models(self) -> None:
         """Show what there is; a model that a scene names stays its choice also where it is not there."""
         combo = self.ui.modelComboBox
-        chosen = self._parameters.model if self._parameters else self.model
+        chosen = self._parameters.model if self._parameters else self.model or DEFAULT_MODEL
         blocked = combo.blockSignals(True)
         combo.clear()
         for name, (spec, _folder) in sorted(self._models.items()):
