@@ -12,6 +12,8 @@ from safetensors.torch import load_file, save
 
 from lesion_training.cli import main
 from lesion_training.ensembling import make_ensemble
+from lesion_training.recipe import load_recipe
+from lesion_training.specification import completed
 from LesionSegmenterLib import bundle as bundles
 from LesionSegmenterLib.engine.device import Device
 from LesionSegmenterLib.engine.model import load_model
@@ -122,3 +124,9 @@ def test_the_command_writes_a_bundle_that_loads(two, tmp_path, capsys):
     command = ["ensemble", *folders, "--out", str(out), "--name", "both", "--version", "2.0.0", "--flip"]
     assert main(command) == 0, capsys.readouterr().err
     assert load_model(bundles.load_bundle(out), Device("cpu", "fp32")).preprocessing.flip
+
+
+def test_an_ensemble_is_not_trained_further(two, tmp_path):
+    made = make_ensemble(two, tmp_path / "both", name="both", version="1.0.0")
+    with pytest.raises(InputError, match="one of its members"):
+        completed(load_recipe("retrain"), made.spec)

@@ -89,7 +89,7 @@ def test_training_stops_early_where_the_score_no_longer_rises_and_stays_stopped(
     assert nothing == [] and again.step == 4 and result_weights(tmp_path)[1]["step"] == 2
 
 
-def test_the_validation_output_is_the_bundles_bit_for_bit(tmp_path):
+def test_the_validation_output_is_the_bundles_but_for_its_half_precision(tmp_path):
     trained = Trainer(RECIPE, [bright_case(0)], tmp_path / "run", 0, CPU)
     (tmp_path / "run").mkdir()
     trained.fit(lambda *_: None)
@@ -102,7 +102,7 @@ def test_the_validation_output_is_the_bundles_bit_for_bit(tmp_path):
     case = bright_case(3)
     own, loaded = as_model(trained.averaged, RECIPE, CPU, tmp_path), load_model(made, CPU)
     one, other = (predict(m, [case.image], case.grid, lambda *_: None).channels for m in (own, loaded))
-    np.testing.assert_array_equal(one, other)
+    np.testing.assert_allclose(one, other, atol=2e-3)
 
 
 # Accumulation and optimisers

@@ -53,6 +53,11 @@ def completed(recipe: Recipe, start: BundleSpec | None) -> Recipe:
     """
     if start is None or recipe.network is not None:
         return recipe
+    if start.architecture.name == "ensemble":
+        raise InputError(
+            f"model {start.name} is an ensemble, which is not trained as a whole",
+            todo="Start from one of its members, such as the default model",
+        )
     context = start.preprocessing.get("context_slices", 0)
     if start.shape != "slice" or len(start.inputs) > 1 or context > 1:
         raise InputError(
