@@ -182,7 +182,7 @@ def test_a_calibration_of_other_weights_is_refused(bright, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ([], "no case to calibrate on"),
+        ([], "no case to measure on"),
         (["--data", "nowhere"], "no such folder of cases"),
         (["--data", "DATA", "--split", "test"], "no case of split 'test'"),
         (["--data", "DATA", "--out", "DATA/ada_mask.nii.gz"], "this file is an input"),
