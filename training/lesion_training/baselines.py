@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from LesionSegmenterLib.engine.brain import rough_brain_mask
+from LesionSegmenterLib.engine.brain import depth_within, rough_brain_mask
 from LesionSegmenterLib.engine.preprocessing import prepare
 from LesionSegmenterLib.errors import InputError
 from LesionSegmenterLib.image import Volume, read_labels, read_volume, to_canonical
@@ -38,8 +37,7 @@ def z_scores(flair: Volume) -> NDArray[np.float32]:
 
     Outside, and where the image is one brightness, it is -inf: nothing there is over any threshold.
     """
-    depth = ndimage.distance_transform_edt(np.pad(rough_brain(flair), 1), flair.spacing)[1:-1, 1:-1, 1:-1]
-    inside = depth > _RIM_MM
+    inside = depth_within(rough_brain(flair), flair.spacing) > _RIM_MM
     scores = np.full(flair.shape, -np.inf, np.float32)
     values = flair.array[inside]
     if values.size and values.std() > 0:

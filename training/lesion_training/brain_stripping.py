@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from LesionSegmenterLib.engine.brain import depth_within
 from LesionSegmenterLib.engine.preprocessing import foreground, prepare
 
 WHOLE_HEAD_ML = 2000.0  # no brain fills as much, and every head with its scalp more
@@ -37,7 +38,7 @@ def brain_mask(flair: NDArray, spacing: tuple[float, float, float]) -> NDArray[n
     step, thick = grid.spacing[:2], grid.spacing[2]
     smooth = ndimage.gaussian_filter(image, (0.7, 0.7, 0))
     tissue = (smooth > _TISSUE[0]) & (smooth < _TISSUE[1])
-    cores = np.stack([_depth(plane, step) > _NECK_MM for plane in np.moveaxis(tissue, 2, 0)], axis=2)
+    cores = np.stack([depth_within(plane, step) > _NECK_MM for plane in np.moveaxis(tissue, 2, 0)], axis=2)
     pieces, count = ndimage.label(cores & (_depth_in_head(image, grid.spacing) > _SCALP_MM))
     brain = np.zeros(image.shape, bool)
     if not count:
@@ -78,11 +79,6 @@ def _closed(mask: NDArray[np.bool_], step: tuple[float, float]) -> NDArray[np.bo
 
 def _within(mask: NDArray[np.bool_], mm: float, step: tuple[float, float]) -> NDArray[np.bool_]:
     return ndimage.distance_transform_edt(~mask, step) <= mm
-
-
-def _depth(mask: NDArray[np.bool_], step: tuple[float, ...]) -> NDArray[np.float64]:
-    """Distance in mm to what is outside a mask, the array's edge included."""
-    return ndimage.distance_transform_edt(np.pad(mask, 1), step)[(slice(1, -1),) * mask.ndim]
 
 
 def _depth_in_head(image: NDArray[np.float32], spacing: tuple[float, float, float]) -> NDArray[np.float64]:

@@ -22,9 +22,7 @@ def model_card(
     """
     painted = recipe.cases.painted or recipe.cases.synthetic
     sections = [
-        f"# {spec.name} {spec.version}",
-        spec.title[0].upper() + spec.title[1:] + ".",
-        "## What it takes and gives",
+        *_head(spec),
         f"A FLAIR volume of any orientation and slice thickness, whole head or skull-stripped"
         f"{', and a T1 of the same head' if 'T1' in recipe.inputs else ''}. Network: "
         f"{spec.architecture.name}, {parameters:,} parameters, reading {_reads(recipe)}. {_channels(spec)}",
@@ -46,9 +44,7 @@ def ensemble_card(spec: BundleSpec, members: dict[str, str], parameters: int) ->
     ]
     mirrored = ", of the image and of its mirror image" if spec.preprocessing.get("flip") else ""
     sections = [
-        f"# {spec.name} {spec.version}",
-        spec.title[0].upper() + spec.title[1:] + ".",
-        "## What it takes and gives",
+        *_head(spec),
         f"What its members take: a FLAIR volume of any orientation and slice thickness, whole head or "
         f"skull-stripped. {parameters:,} parameters. {_channels(spec)} Their probabilities are "
         f"averaged{mirrored}.",
@@ -63,6 +59,14 @@ def ensemble_card(spec: BundleSpec, members: dict[str, str], parameters: int) ->
 
 _SECTION = "\n\n## "
 _TRAINING = f"{_SECTION}Training\n\n"
+
+
+def _head(spec: BundleSpec) -> list[str]:
+    return [
+        f"# {spec.name} {spec.version}",
+        spec.title[0].upper() + spec.title[1:] + ".",
+        "## What it takes and gives",
+    ]
 
 
 def _data_list(spec: BundleSpec) -> str:

@@ -42,13 +42,20 @@ def read_truth(entry: CaseEntry) -> Truth:
     """Read a listed case. InputError for one without truth, and where its mask is on another grid."""
     if entry.mask is None:
         raise InputError("the case has no truth to score against", entry.image)
-    flair, mask = read_volume(entry.image), read_labels(entry.mask, "mask")
+    flair = read_volume(entry.image)
+    return Truth(flair, true_types(entry, flair))
+
+
+def true_types(entry: CaseEntry, flair: Volume) -> NDArray[np.uint8]:
+    """Label values, (i, j, k) as the files store them, of a case with a mask; InputError on another grid."""
+    assert entry.mask is not None
+    mask = read_labels(entry.mask, "mask")
     if not same_grid(mask, flair):
         raise InputError("the mask is on another grid than its image", entry.mask, f"Image: {entry.image}")
     types = np.zeros(mask.shape, np.uint8)
     for value in entry.lesion_values:
         types[mask.array == value] = entry.type_of(value)
-    return Truth(flair, types)
+    return types
 
 
 def is_synthetic(entry: CaseEntry) -> bool:

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from LesionSegmenterLib.bundle import Bundle
 from LesionSegmenterLib.confidence import LesionConfidence
 from LesionSegmenterLib.engine.model import Model
-from LesionSegmenterLib.engine.scan import Scan, predict_scan, read_scan
+from LesionSegmenterLib.engine.scan import predict_scan, read_scan
 from LesionSegmenterLib.errors import InputError
-from LesionSegmenterLib.image import read_labels, same_grid, to_canonical
 from LesionSegmenterLib.instances import label_components
 from LesionSegmenterLib.instances.components import bounding_box, voxels_by_id
 from LesionSegmenterLib.labels import LesionType
@@ -37,6 +36,7 @@ from .calibration import (
     rate,
 )
 from .cases import CaseEntry
+from .held_out import true_types
 
 THRESHOLDS = tuple(n / 100 for n in range(10, 95, 5))
 SCORES = ("dice", "lesion_recall", "lesion_f1", "pq")
@@ -61,7 +61,7 @@ def sweep_case(entry: CaseEntry, model: Model) -> CaseSweep:
     bundle = model.bundle
     reads_t1 = any(item.modality == "T1" for item in bundle.spec.inputs)
     scan = read_scan(entry.image, entry.t1 if reads_t1 else None, bundle)
-    truth = _true_types(entry, scan)
+    truth = scan.orientation.apply(true_types(entry, scan.volume))
     prediction = predict_scan(scan, model, NoReporter())
     # Beyond this box there is nothing to score at any threshold.
     box = bounding_box((truth > 0) | (prediction.lesion >= min(THRESHOLDS))) or (slice(0, 1),) * 3
@@ -74,19 +74,6 @@ def sweep_case(entry: CaseEntry, model: Model) -> CaseSweep:
         sweep.scores[threshold] = _scores(instances[box], true_lesions)
         sweep.lesions[threshold] = _judged(entry, records, instances[box], truth)
     return sweep
-
-
-def _true_types(entry: CaseEntry, scan: Scan) -> NDArray[np.uint8]:
-    """Label values (`LesionType`) of a case's true lesions, on the scan's canonical grid."""
-    assert entry.mask is not None, "the command looked"
-    mask = read_labels(entry.mask, "mask")
-    if not same_grid(mask, scan.volume):
-        raise InputError("the mask is on another grid than its image", entry.mask, f"Image: {entry.image}")
-    labels = to_canonical(mask.array, mask.affine)[0]
-    types = np.zeros(labels.shape, np.uint8)
-    for value in entry.lesion_values:
-        types[labels == value] = entry.type_of(value)
-    return types
 
 
 def _scores(instances: NDArray[np.int32], true_lesions: NDArray[np.int32]) -> dict[str, float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import ndimage
 
@@ -26,9 +28,11 @@ def rough_brain_mask(image: np.ndarray, spacing: tuple[float, ...]) -> np.ndarra
     thick = int(np.argmax(step))
     if step[thick] > _NECK_MM:  # thick slices: depth is counted within each
         plane_step = [s for axis, s in enumerate(step) if axis != thick]
-        depth = np.stack([_depth(plane, plane_step) for plane in np.moveaxis(tissue, thick, 0)], axis=thick)
+        depth = np.stack(
+            [depth_within(plane, plane_step) for plane in np.moveaxis(tissue, thick, 0)], axis=thick
+        )
     else:
-        depth = _depth(tissue, step)
+        depth = depth_within(tissue, step)
     core, _ = ndimage.label(depth > _NECK_MM)
     if core.any():
         largest = core == np.bincount(core.ravel())[1:].argmax() + 1
@@ -38,6 +42,6 @@ def rough_brain_mask(image: np.ndarray, spacing: tuple[float, ...]) -> np.ndarra
     return resample(tissue.astype(np.float32), image.shape) > 0.5  # type: ignore[arg-type]
 
 
-def _depth(mask: np.ndarray, step: list[float]) -> np.ndarray:
+def depth_within(mask: np.ndarray, step: Sequence[float]) -> np.ndarray:
     """Distance in mm of each voxel of a mask to what is outside it, the array's edge included."""
     return ndimage.distance_transform_edt(np.pad(mask, 1), step)[(slice(1, -1),) * mask.ndim]

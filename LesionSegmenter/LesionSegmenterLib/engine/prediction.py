@@ -102,6 +102,7 @@ def _slices(
     planes = model.preprocessing.planes
     axes = (0, 1, 2) if planes != "slices" and grid.isotropic else (grid.slice_axis,)
     total = sum(stack.shape[1 + axis] for axis in axes)
+    agreed = planes == "agreed" and len(axes) > 1
     done, mean, least = 0, None, None
     for axis in axes:
         plane = _Plane(np.moveaxis(stack, 1 + axis, 0), grid.spacing[axis], model)
@@ -116,14 +117,15 @@ def _slices(
         done += stack.shape[1 + axis]
         progress("predicting", done, total)
         if result is not None:
-            lesion = result.sum(axis=0)
-            least = lesion if least is None else np.minimum(least, lesion, out=least)
+            if agreed:
+                lesion = result.sum(axis=0)
+                least = lesion if least is None else np.minimum(least, lesion, out=least)
             mean = result if mean is None else np.add(mean, result, out=mean)
     if mean is None:
         outputs = max(1, *model.bundle.spec.output.label_map)
         return np.zeros((outputs, *stack.shape[1:]), np.float32)
     mean /= len(axes)
-    if planes == "agreed" and least is not None:
+    if least is not None:
         mean *= least / np.maximum(mean.sum(axis=0), 1e-6)  # the types' shares stay the mean's
     return mean
 
