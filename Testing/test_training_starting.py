@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from heads import bright_bundle
-from lesion_training.cases import IGNORE, PreparedCase
+from lesion_training.cases import DOUBTFUL, IGNORE, PreparedCase
 from lesion_training.losses import make_loss
 from lesion_training.pseudo_labels import add_pseudo_labels
 from lesion_training.recipe import NetworkSettings, OptimisationSettings, Recipe, load_recipe
@@ -171,6 +171,24 @@ def test_pseudo_labels_leave_a_full_truth_alone_and_fill_what_was_ignored(tmp_pa
     add_pseudo_labels(case, dict.fromkeys(LesionType, 1), model)
     assert case.instances is not None
     assert (case.target[bright_case().target == 2] == 1).mean() > 0.95 and case.instances.max() == 1
+
+
+def test_a_model_completes_a_partial_truth_and_leaves_out_what_it_is_unsure_of(tmp_path):
+    model = load_model(load_bundle(bright_bundle(tmp_path / "bright")), CPU)
+    case = bright_case()
+    lesions, known = case.target > 0, case.target.copy()
+    case.image[known == 1] += 3
+    case.target[:] = np.where(case.image > 1.2, DOUBTFUL, 0)  # as `prepare_case` leaves an unmarked scan
+    case.target[lesions & (known == 2)] = 2  # one lesion that the truth does mark
+    case.image[2:5, 2:5, 3:5] = 3.7  # of a probability of a quarter by that model
+    case = replace(case, complete=False, weight=0.0, type=LesionType.MS)
+    found = add_pseudo_labels(case, {LesionType.MS: 1, LesionType.STROKE: 2}, model)
+    assert case.complete and case.weight == 1
+    assert found == (case.target == 1).sum() and (case.target == 1)[known == 1].mean() > 0.8
+    assert ((case.target == 1) <= lesions).all()
+    np.testing.assert_array_equal(case.target == 2, known == 2)
+    assert (case.target[2:5, 2:5, 3:5] == IGNORE).all()
+    assert not (case.target == DOUBTFUL).any()
 
 
 # What a network is to the engine

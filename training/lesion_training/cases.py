@@ -91,6 +91,7 @@ class PreparedCase:
     image, t1 : normalised intensities, floating.
     target : uint8 classes, DOUBTFUL and IGNORE.
     instances : integer lesion ids, where the recipe wants them.
+    type : of lesions that nobody typed.
     marked : types that the truth marks, empty for all.
     unmarked : classes that the truth does not mark and that no marked type shares.
     """
@@ -104,6 +105,7 @@ class PreparedCase:
     whole_head: bool
     weight: float
     complete: bool = True
+    type: LesionType = LesionType.LESION
     ventricles: np.ndarray | None = field(default=None, repr=False)
     t1: np.ndarray | None = field(default=None, repr=False)
     instances: np.ndarray | None = field(default=None, repr=False)
@@ -159,6 +161,7 @@ def prepare_case(
         entry.whole_head,
         entry.weight,
         entry.complete,
+        type=entry.type,
         t1=images[1] if others else None,
         marked=entry.marked,
         dataset=entry.dataset,

@@ -262,7 +262,7 @@ def _trainer(
 def _pseudo_labels(options: argparse.Namespace, recipe: Recipe, device: Device) -> Any:
     """What marks a case's unmarked lesions, where the option names a model."""
     if not options.pseudo_labels:
-        return lambda _: None
+        return None
     from LesionSegmenterLib.bundle import resolve_bundle
     from LesionSegmenterLib.engine.model import load_model
 

@@ -65,19 +65,19 @@ def build_pool(
     *,
     preparation: Preparation,
     store: CaseStore | None = None,
-    amend: Callable[[PreparedCase], object] = lambda _: None,
+    amend: Callable[[PreparedCase], object] | None = None,
     warn: Callable[[str], None] = lambda _: None,
     workers: int = 2,
 ) -> list[PreparedCase]:
     """Every case that training draws from, weighted by the shares of ``settings``.
 
     Each case and each synthetic head has a random stream of its own, spawned from ``seed``: the pool does
-    not depend on the number of workers. ``root`` holds the mask banks, ``amend`` may change each case before
-    ``store`` keeps it.
+    not depend on the number of workers. ``root`` holds the mask banks; ``amend`` may change each case as it
+    was read, before lesions are painted into it.
     """
     streams = np.random.SeedSequence(seed).spawn(len(entries) + settings.synthetic_heads)
     jobs: list[partial[_Made]] = [
-        partial(_real_and_painted, entry, preparation, root, stream, bool(settings.painted))
+        partial(_real_and_painted, entry, preparation, root, stream, bool(settings.painted), amend)
         for entry, stream in zip(entries, streams, strict=False)
     ]
     jobs += [
@@ -86,7 +86,7 @@ def build_pool(
     ]
     # Painting takes long enough for processes of its own; reading a few cases does not.
     alone = len(jobs) <= _FEW and not (settings.painted or settings.synthetic_heads)
-    cases = list(_made(jobs, report, store, amend, warn, 0 if alone else workers))
+    cases = list(_made(jobs, report, store, warn, 0 if alone else workers))
     return weighted(cases, settings.real, settings.painted, settings.synthetic)
 
 
@@ -102,7 +102,7 @@ def read_cases(
     """Cases as they are, at the precision that the engine has them in: those that a run is scored on."""
     jobs = [partial(_as_it_is, entry, preparation) for entry in entries]
     workers = workers if len(jobs) > _FEW else 0
-    return list(_made(jobs, report, store, lambda _: None, warn, workers))
+    return list(_made(jobs, report, store, warn, workers))
 
 
 def weighted(cases: list[PreparedCase], real: float, painted: float, synthetic: float) -> list[PreparedCase]:
@@ -116,7 +116,6 @@ def _made(
     jobs: Sequence[Callable[[], _Made]],
     report: Report,
     store: CaseStore | None,
-    amend: Callable[[PreparedCase], object],
     warn: Callable[[str], None],
     workers: int,
 ) -> Iterator[PreparedCase]:
@@ -127,7 +126,6 @@ def _made(
             for line in warnings:
                 warn(line)
             for case in made:
-                amend(case)
                 yield store.keep(case) if store else case
             report(done, len(jobs))
 
@@ -168,9 +166,12 @@ def _real_and_painted(
     root: Path,
     stream: np.random.SeedSequence,
     paints: bool,
+    amend: Callable[[PreparedCase], object] | None,
 ) -> _Made:
     warnings: list[str] = []
     case = prepare_case(entry, preparation, warnings.append)
+    if amend is not None:
+        amend(case)
     cases = [_stored(case)]
     if entry.painted and paints:
         banks, placement = Banks.open(root), place(case, load_anatomy())

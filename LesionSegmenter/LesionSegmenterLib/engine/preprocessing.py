@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from scipy import ndimage
+from skimage.filters import threshold_otsu
 
 from ..errors import InputError
 from .resample import resample
@@ -67,8 +68,9 @@ class WorkingGrid:
 def foreground(array: np.ndarray, spacing: tuple[float, ...]) -> tuple[np.ndarray, tuple[int, ...]]:
     """The head or brain on a coarse grid of about 4 mm: (mask, voxels averaged per axis).
 
-    A coarse voxel belongs to it if it is brighter than 8% of the range up to the 99th percentile; the
-    largest connected piece is kept and its holes are filled.
+    A coarse voxel belongs to it if it is brighter than 8% of the range up to the 99th percentile, and than
+    the air, whose noise may be brighter than that; the largest connected piece is kept and its holes are
+    filled.
     """
     factors = tuple(max(1, min(round(_COARSE_MM / s), n)) for s, n in zip(spacing, array.shape, strict=True))
     coarse_shape = tuple(-(-n // f) for n, f in zip(array.shape, factors, strict=True))
@@ -80,7 +82,7 @@ def foreground(array: np.ndarray, spacing: tuple[float, ...]) -> tuple[np.ndarra
     split = [size for c, f in zip(coarse_shape, factors, strict=True) for size in (c, f)]
     coarse = padded.reshape(split).mean(axis=(1, 3, 5))
     low, high = np.percentile(array[::2, ::2], (1, 99))
-    mask = coarse > low + 0.08 * (high - low)
+    mask = coarse > max(low + 0.08 * (high - low), _brightest_air(np.clip(coarse, low, high)))
     labels, count = ndimage.label(mask)
     if count == 0:
         raise InputError(
@@ -94,6 +96,21 @@ def foreground(array: np.ndarray, spacing: tuple[float, ...]) -> tuple[np.ndarra
             plane[axis] = index  # type: ignore[call-overload]
             mask[tuple(plane)] = ndimage.binary_fill_holes(mask[tuple(plane)])
     return mask, factors
+
+
+def _brightest_air(coarse: np.ndarray) -> float:
+    """The intensity up to which the darker of two classes (Otsu's) counts as air.
+
+    A tenth of the way to the brighter class, or four spreads of the darker one where noise makes that more.
+    Where there is little air the darker class is fluid: Otsu's threshold bounds what it can take away.
+    """
+    middle = float(threshold_otsu(coarse))
+    dark, bright = coarse[coarse <= middle], coarse[coarse > middle]
+    if not bright.size:
+        return middle
+    air = float(np.median(dark))
+    spread = 1.4826 * float(np.median(np.abs(dark - air)))
+    return min(air + max(0.1 * (float(np.median(bright)) - air), 4 * spread), 0.6 * middle)
 
 
 def intensity_scale(
