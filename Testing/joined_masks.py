@@ -183,8 +183,11 @@ def make(data: Path, folder: Path, scans: int, seed: int) -> None:
 
 def score(bundle: str, folder: Path) -> Iterator[str]:
     """A Markdown table a kind: each method's mean scores over its cases."""
+    kinds = sorted(path for path in folder.iterdir() if (path / "dataset_description.json").is_file())
+    if not kinds:
+        raise SystemExit(f"{folder} holds no folder of cases: make them first")
     model = load(SegmentOptions(model=bundle))
-    for kind in sorted(path for path in folder.iterdir() if path.is_dir()):
+    for kind in kinds:
         scores: dict[str, list[list[float]]] = {name: [] for name, _, _ in ROWS}
         lesions = joined = 0
         for subject in complete_subjects(kind):

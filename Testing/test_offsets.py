@@ -21,7 +21,7 @@ from LesionSegmenterLib.instances import (
     split,
     split_by_offsets,
 )
-from LesionSegmenterLib.instances.offsets import heat_peaks
+from LesionSegmenterLib.instances.offsets import HEAT_THRESHOLD, heat_peaks
 from phantoms import as_partition, smooth_noise, soft_balls, touching_spheres
 
 ISOTROPIC = (1.0, 1.0, 1.0)
@@ -132,7 +132,10 @@ def test_grouping_equals_the_formula_over_all_voxels_and_centres(seed):
     heat = smooth_noise(mask.shape, seed + 10)
     offsets = rng.normal(0, 3, (3, *mask.shape))
     spacing = np.array([0.9, 1.1, 2.0])
-    centres = heat_peaks(heat, 0.1)
+    centres: list[np.ndarray] = []
+    for peak in sorted(heat_peaks(heat, HEAT_THRESHOLD), key=lambda peak: -heat[tuple(peak.astype(int))]):
+        if all(np.linalg.norm((peak - other) * spacing) >= 3 for other in centres):
+            centres.append(peak)
     votes = np.moveaxis(np.indices(mask.shape) + offsets, 0, -1)
     distances = np.linalg.norm((votes[..., None, :] - centres) * spacing, axis=-1)
     groups = (distances.argmin(axis=-1) + 1) * mask
@@ -144,6 +147,17 @@ def test_grouping_equals_the_formula_over_all_voxels_and_centres(seed):
     found = split_by_offsets(mask, OffsetField(heat, offsets, tuple(spacing)))
     assert len(expected) > 10 and as_partition(found) == expected
     np.testing.assert_array_equal(found, renumber(found))
+
+
+def test_of_centres_under_3_mm_apart_the_highest_remains():
+    mask = np.ones((9, 3, 3), bool)
+    heat = np.zeros(mask.shape)
+    heat[1, 1, 1], heat[3, 1, 1], heat[5, 1, 1] = 0.8, 0.9, 0.7
+    field = OffsetField(heat, np.zeros((3, *mask.shape)), ISOTROPIC)
+    assert split_by_offsets(mask, field).max() == 1
+    assert split_by_offsets(mask, replace(field, spacing=(1.5, 1.0, 1.0))).max() == 3
+    heat[3, 1, 1] = 0.75  # between two, of which the higher one drops it and leaves the other
+    assert split_by_offsets(mask, field).max() == 2
 
 
 def test_distances_are_in_mm():

@@ -18,6 +18,7 @@ from .components import Connectivity, label_components, split_disconnected
 from .nearest import nearest_id
 
 HEAT_THRESHOLD = 0.2  # the public code has 0.1, which on real FLAIRs gives centres of nothing
+CENTRES_APART_MM = 3.0  # the least diameter of a lesion that counts (the small-lesion rule)
 CONNECTIVITY: Connectivity = 6
 _NEIGHBOURS = [shift for shift in product((-1, 0, 1), repeat=3) if any(shift)]
 
@@ -51,10 +52,12 @@ class OffsetField:
 def split_by_offsets(mask: npt.NDArray[Any], field: OffsetField) -> npt.NDArray[np.int32]:
     """Group a mask's voxels into lesions: each goes to the centre nearest in mm to where its offset points.
 
-    Centres are the `heat_peaks` of at least `HEAT_THRESHOLD`. Lesions left in parts that share no face are
-    split into them. Without any centre the components stay as they are; the public code would drop them.
-    The paper drops small components before the grouping and small lesions after it. The latter is enough:
-    each part of a small component is small itself, and no voxel's lesion depends on another voxel.
+    Centres are the `heat_peaks` of at least `HEAT_THRESHOLD`, without those that lie under `CENTRES_APART_MM`
+    from a higher one: a real lesion's heat is often ragged (the public code keeps all). Lesions left in parts
+    that share no face are split into them. Without any centre the components stay as they are; the public
+    code would drop them. The paper drops small components before the grouping and small lesions after it. The
+    latter is enough: each part of a small component is small itself, and no voxel's lesion depends on another
+    voxel.
 
     Parameters
     ----------
@@ -83,6 +86,7 @@ def split_by_offsets(mask: npt.NDArray[Any], field: OffsetField) -> npt.NDArray[
     if not np.isfinite(votes).all():
         raise InputError("the offsets hold NaN or Inf", todo="Split the mask another way")
     size = np.asarray(field.spacing, float)
+    centres = centres[_highest_apart(centres * size, _at(field.heat, centres))]
     groups = np.zeros(mask.shape, np.int32)
     groups.reshape(-1)[flat] = nearest_id(
         votes * size, centres * size, np.arange(1, len(centres) + 1, dtype=np.int32)
@@ -107,6 +111,22 @@ def heat_peaks(heat: npt.NDArray[np.floating], least: float) -> npt.NDArray[np.f
         kept = value >= neighbour
         voxels, flat = voxels[:, kept], flat[kept] & (value == neighbour)[kept]
     return _plateau_means(voxels[:, ~flat].T)
+
+
+def _at(heat: npt.NDArray[np.floating], places: npt.NDArray[np.float64]) -> npt.NDArray[np.floating]:
+    return heat[tuple(np.rint(places).astype(np.intp).T)]
+
+
+def _highest_apart(
+    places: npt.NDArray[np.float64], heights: npt.NDArray[np.floating]
+) -> npt.NDArray[np.intp]:
+    """Which places (m, 3) in mm are kept if each, from the highest down, drops those too near to it."""
+    tree, dropped = cKDTree(places), np.zeros(len(places), bool)
+    for index in np.argsort(-heights, kind="stable"):
+        if not dropped[index]:
+            near = np.array(tree.query_ball_point(places[index], CENTRES_APART_MM - 1e-6))
+            dropped[near[near != index]] = True
+    return np.flatnonzero(~dropped)
 
 
 def _plateau_means(voxels: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
