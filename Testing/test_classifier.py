@@ -9,7 +9,13 @@ import pytest
 import torch
 
 from lesion_training.cascade import MaskScan, ScanFeatures, fit, scanned_features, validate
-from LesionSegmenterLib.classifier import TYPES, CascadeClassifier, scan_type
+from LesionSegmenterLib.classifier import (
+    TYPES,
+    CascadeClassifier,
+    counterpart_shares,
+    counterparts,
+    scan_type,
+)
 from LesionSegmenterLib.errors import BundleError, InputError
 from LesionSegmenterLib.labels import LesionType
 
@@ -48,6 +54,48 @@ def test_a_constant_training_feature_stays_finite():
     model = CascadeClassifier()
     model.fit_standardisation(torch.ones(5, 11))
     assert np.isfinite(model.classify(np.ones((2, 11)))).all()
+
+
+def lesions_at(*volume_and_side: tuple[float, float]) -> np.ndarray:
+    """Features of lesions of a volume in mm3 at a place from left (0) to right (1)."""
+    features = some_features(len(volume_and_side))
+    features[:, [0, 2]] = volume_and_side
+    return features
+
+
+def test_a_counterpart_is_the_lesion_volume_on_the_other_side_over_ones_own():
+    np.testing.assert_allclose(counterparts(lesions_at((900, 0.2))), [0])
+    np.testing.assert_allclose(counterparts(lesions_at((900, 0.2), (500, 0.4))), [0, 0])
+    np.testing.assert_allclose(counterparts(lesions_at((1000, 0.2), (100, 0.9), (50, 0.7))), [0.15, 1, 1])
+    # The first lies on the midline: half of the second is beside it, and half of it beside the second.
+    np.testing.assert_allclose(counterparts(lesions_at((100, 0.5), (80, 0.9))), [0.4, 0.625])
+
+
+def test_shares_of_counterparts_weigh_scans_alike_and_keep_every_bin_possible():
+    one_sided = [(LesionType.STROKE, lesions_at(*[(800, 0.2)] * n)) for n in (1, 30)]
+    shares = counterpart_shares([*one_sided, (LesionType.MS, lesions_at((8, 0.2), (8, 0.8)))])
+    np.testing.assert_allclose(shares, [[1 / 3, 1 / 3, 1 / 3], [0.6, 0.2, 0.2], [0.25, 0.25, 0.5]])
+
+
+def test_a_lesion_without_a_counterpart_is_a_stroke_sooner(tmp_path):
+    model = seeded_classifier()
+    alone, both = lesions_at((900, 0.2)), lesions_at((900, 0.2), (900, 0.8))
+    np.testing.assert_array_equal(model.classify_scan(both), model.classify(both))  # without shares
+    model.counterpart_shares = np.array([[0.1, 0.1, 0.8], [0.8, 0.1, 0.1], [0.1, 0.1, 0.8]])
+    odds = [0.1, 0.8, 0.1] * model.classify(alone)
+    np.testing.assert_allclose(model.classify_scan(alone), odds / odds.sum())
+    assert model.classify_scan(both)[0, 1] < model.classify(both)[0, 1]
+    assert model.classify_scan(np.zeros((0, 11))).shape == (0, 3)
+    model.save(tmp_path / "classifier.safetensors", {})
+    loaded = CascadeClassifier.load(tmp_path / "classifier.safetensors")
+    np.testing.assert_array_equal(loaded.classify_scan(both), model.classify_scan(both))
+
+
+@pytest.mark.parametrize("shares", ["[[1, 2, 3]]", "nonsense", "[[0, 1, 1], [1, 1, 1], [1, 1, 1]]", "{}"])
+def test_shares_that_cannot_be_read_are_refused(tmp_path, shares):
+    seeded_classifier().save(tmp_path / "classifier.safetensors", {"counterparts": shares})
+    with pytest.raises(BundleError, match="cannot be read"):
+        CascadeClassifier.load(tmp_path / "classifier.safetensors")
 
 
 def test_a_saved_classifier_comes_back_the_same(tmp_path):

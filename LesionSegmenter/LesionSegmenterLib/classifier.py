@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,9 @@ TYPES = (LesionType.WMH, LesionType.STROKE, LesionType.MS)  # the order of the o
 _SKEWED = torch.tensor([name.endswith(("_mm3", "_mm2", "_mm")) for name in FEATURE_NAMES])
 
 _EM_ROUNDS = 50
+_COUNTERPARTS = "counterparts"
+_COUNTERPART_EDGES = (0.1, 0.5)  # none, some, or as much on the other side
+_MIDLINE = 0.04  # of the brain's width: a lesion this near to the midline lies on both sides
 
 
 class CascadeClassifier(nn.Module):
@@ -44,6 +48,8 @@ class CascadeClassifier(nn.Module):
         self.register_buffer("mean", torch.zeros(len(FEATURE_NAMES)))
         self.register_buffer("sd", torch.ones(len(FEATURE_NAMES)))
         self.metadata: dict[str, str] = {}
+        # (type, bin of `counterparts`): how often lesions of a type have them; None in older classifiers.
+        self.counterpart_shares: NDArray[np.float64] | None = None
 
     def fit_standardisation(self, features: torch.Tensor) -> None:
         """Set mean and standard deviation from training features (n, 11); a constant feature keeps sd 1."""
@@ -72,9 +78,21 @@ class CascadeClassifier(nn.Module):
         logits = self(torch.from_numpy(array).to(self.mean.device))
         return logits.double().softmax(dim=1).cpu().numpy()
 
+    def classify_scan(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Probabilities (n, 3) of all lesions (n, 11) of one scan: what `classify` makes of each by itself,
+        and whether the other side of the brain has lesions too (`counterparts`).
+        """
+        probabilities = self.classify(features)
+        if self.counterpart_shares is None or len(features) == 0:
+            return probabilities
+        probabilities *= self.counterpart_shares[:, _counterpart_bins(features)].T
+        return probabilities / probabilities.sum(axis=1, keepdims=True)
+
     def save(self, path: str | Path, metadata: Mapping[str, str]) -> None:
         """Write weights, standardisation and metadata as safetensors; the same ones give the same bytes."""
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        if self.counterpart_shares is not None:
+            metadata = {**metadata, _COUNTERPARTS: json.dumps(self.counterpart_shares.round(4).tolist())}
         save_file(tensors, path, metadata=dict(metadata) or None)
 
     @classmethod
@@ -87,8 +105,9 @@ class CascadeClassifier(nn.Module):
         try:
             with safe_open(path, framework="pt") as file:
                 model.metadata = file.metadata() or {}
+                model.counterpart_shares = _read_shares(model.metadata.get(_COUNTERPARTS))
                 model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-        except (OSError, SafetensorError, RuntimeError) as error:
+        except (OSError, SafetensorError, RuntimeError, TypeError, ValueError) as error:
             todo = "Install the model bundle again"
             raise BundleError("cannot be read as weights of the lesion classifier", path, todo) from error
         if not all(tensor.isfinite().all() for tensor in model.state_dict().values()):
@@ -96,6 +115,49 @@ class CascadeClassifier(nn.Module):
                 "the lesion classifier has weights that are not numbers", path, "Train it again"
             )
         return model.eval()
+
+
+def counterparts(features: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Lesion volume on the other side of the brain over each lesion's own, at most 1, of a scan's (n, 11).
+
+    WMH and MS come on both sides, an infarct on one: what else a scan holds says much about a lesion that
+    its own shape and place leave open.
+    """
+    volume = features[:, FEATURE_NAMES.index("volume_mm3")]
+    right = np.clip((features[:, FEATURE_NAMES.index("centroid_r")] - 0.5) / _MIDLINE, -1, 1) / 2 + 0.5
+    on_right, on_left = volume * right, volume * (1 - right)
+    others = right * (on_left.sum() - on_left) + (1 - right) * (on_right.sum() - on_right)
+    return np.minimum(others / volume, 1.0)
+
+
+def counterpart_shares(
+    scans: Sequence[tuple[LesionType, NDArray[np.floating]]],
+) -> NDArray[np.float64]:
+    """How often lesions of each type have counterparts: (3, bins), each row a distribution.
+
+    ``scans`` are of one type each, with their lesions' features (n, 11). Scans weigh the same, and in them
+    lesions as their diameter; one scan more in each bin keeps everything possible.
+    """
+    counts = np.ones((len(TYPES), len(_COUNTERPART_EDGES) + 1))
+    for kind, features in scans:
+        weights = np.cbrt(features[:, FEATURE_NAMES.index("volume_mm3")])
+        bins = _counterpart_bins(features)
+        counts[TYPES.index(kind)] += np.bincount(bins, weights / weights.sum(), counts.shape[1])
+    return counts / counts.sum(axis=1, keepdims=True)
+
+
+def _counterpart_bins(features: NDArray[np.floating]) -> NDArray[np.intp]:
+    return np.digitize(counterparts(features), _COUNTERPART_EDGES)
+
+
+def _read_shares(text: str | None) -> NDArray[np.float64] | None:
+    """The table that `CascadeClassifier.save` wrote; ValueError for anything else."""
+    if text is None:
+        return None
+    shares = np.array(json.loads(text), float)
+    if shares.shape != (len(TYPES), len(_COUNTERPART_EDGES) + 1) or not (shares > 0).all():
+        raise ValueError(f"{_COUNTERPARTS} must be positive shares by type and bin")
+    return shares
 
 
 def adjusted_to_scan(

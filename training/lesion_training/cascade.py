@@ -20,7 +20,13 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 from torch.nn import functional
 
-from LesionSegmenterLib.classifier import TYPES, CascadeClassifier, adjusted_to_scan, scan_type
+from LesionSegmenterLib.classifier import (
+    TYPES,
+    CascadeClassifier,
+    adjusted_to_scan,
+    counterpart_shares,
+    scan_type,
+)
 from LesionSegmenterLib.errors import InputError
 from LesionSegmenterLib.features import brain_box, features_in_box
 from LesionSegmenterLib.labels import LesionType
@@ -86,6 +92,7 @@ def train_cascade(data_dir: Path, out: Path, seed: int) -> dict[str, Any]:
     held_out = _held_out_sources(scans, rng)
     training = [scan for scan in scans if scan.source not in held_out]
     model = fit(training, rng, seed)
+    model.counterpart_shares = counterpart_shares([(scan.type, scan.features) for scan in training])
     scores = validate(model, [scan for scan in scans if scan.source in held_out])
     scores["training_scans"] = len(training)
     scores["real"] = {name: _summary(model, features) for name, features in real_scans(data_dir)}
@@ -282,7 +289,7 @@ def _balanced(confusion: NDArray[np.integer]) -> float:
 
 def _typed(model: CascadeClassifier, features: NDArray[np.float64]) -> tuple[NDArray[np.int64], LesionType]:
     """Each lesion's type and the scan's."""
-    probabilities = adjusted_to_scan(model.classify(features), features[:, 0])
+    probabilities = adjusted_to_scan(model.classify_scan(features), features[:, 0])
     types = np.array(TYPES)[probabilities.argmax(axis=1)]
     kind = scan_type(types, features[:, 0])
     assert kind is not None  # scans without lesions were left out

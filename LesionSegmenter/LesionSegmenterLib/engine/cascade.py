@@ -25,15 +25,16 @@ def classify_lesions(
 ) -> Typed:
     """Type and confidence of each lesion id.
 
-    The classifier of Llambias et al. (paper 000) sees 11 measures of a lesion's shape and place. Where the
-    network has a stroke channel, its share of the lesion's probability (``stroke``, on the grid of
-    ``instances``, 0..1 a voxel) multiplies in as a second, independent opinion. What all lesions of the scan
-    say of its mix of types comes last (`adjusted_to_scan`).
+    The classifier of Llambias et al. (paper 000) sees 11 measures of a lesion's shape and place; lesions on
+    the other side of the brain speak against a stroke (`CascadeClassifier.classify_scan`). Where the network
+    has a stroke channel, its share of the lesion's probability (``stroke``, on the grid of ``instances``,
+    0..1 a voxel) multiplies in as a second, independent opinion. What all lesions of the scan say of its mix
+    of types comes last (`adjusted_to_scan`).
     """
     ids, features = lesion_features(instances, affine, brain_mask)
     if len(ids) == 0:
         return {}
-    probabilities = CascadeClassifier.load(classifier).classify(features)
+    probabilities = CascadeClassifier.load(classifier).classify_scan(features)
     if stroke is not None:
         share = _means(stroke, instances, ids)
         share = np.clip(share, _LEAST_EVIDENCE, 1 - _LEAST_EVIDENCE)
