@@ -121,6 +121,7 @@ def test_a_newer_schema_says_to_update(folder):
         ({"output": {"kind": "types", "label_map": {"1": 9}}}, "label value outside 0 to 4"),
         ({"output": {"kind": "types", "label_map": {"1": True}}}, "output.label_map.1 is true"),
         ({"output": {"kind": "types", "label_map": {"1": 1}, "threshold": 1.5}}, "not between 0 and 1"),
+        ({"output": {"kind": "types", "label_map": {"1": 1}, "core": 0.4}}, "between the threshold and 1"),
         ({"schema_version": 0}, "no schema version 0"),
         ({"training_data": [{"name": "x", "licence": "y"}]}, "'training_data[0].citation' is missing"),
         ({"classifier": "other.safetensors"}, "files lacks other.safetensors"),

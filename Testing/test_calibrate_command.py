@@ -19,7 +19,7 @@ from lesion_training.cli import main
 from lesion_training.evaluation import score_case
 from lesion_training.folders import find_entries
 from lesion_training.recipe import load_recipe
-from lesion_training.sweep import SCORES, THRESHOLDS, CaseSweep, best_threshold, sweep_case
+from lesion_training.sweep import CUTS, SCORES, CaseSweep, Cut, best_cut, sweep_case
 from LesionSegmenterLib.bundle import WEIGHTS, load_bundle
 from LesionSegmenterLib.errors import InputError
 from LesionSegmenterLib.segment import SegmentOptions, load
@@ -92,20 +92,22 @@ def test_types_are_rated_where_the_truth_has_them(written):
 def test_the_report_shows_thresholds_and_reliability(written):
     page = (written / "report" / "calibration.md").read_text()
     assert "bright 1.0" in page and "ada, bob" in page and "reliability.png" in page
-    assert all(f"| {threshold:.2f} " in page for threshold in THRESHOLDS)
+    assert all(f"| {cut.threshold:.2f} " in page for cut in CUTS) and "| 0.95 " in page
     assert imread(written / "report" / "reliability.png").shape[1] > 500
 
 
-def test_each_threshold_is_scored_as_evaluate_does(data, bright):
+def test_each_cut_is_scored_as_evaluate_does(data, bright):
     (entry,) = (e for e in find_entries([data]) if e.case == "ada")
     options = SegmentOptions(model=str(bright), device="cpu")
     model = load(options)
     sweep = sweep_case(entry, model)
-    for threshold in (THRESHOLDS[0], THRESHOLDS[-1]):
-        expected = score_case(entry, replace(options, threshold=threshold), model)
-        assert sweep.scores[threshold] == {name: expected.metrics[name] for name in sweep.scores[threshold]}
-        assert len(sweep.lesions[threshold]) == expected.metrics["pred_count"]
-    assert sweep.scores[THRESHOLDS[0]]["dice"] != sweep.scores[THRESHOLDS[-1]]["dice"]
+    low, high = Cut(0.1, None), Cut(0.9, None)
+    for cut in (low, high):
+        expected = score_case(entry, replace(options, threshold=cut.threshold), model)
+        assert sweep.scores[cut] == {name: expected.metrics[name] for name in sweep.scores[cut]}
+        assert len(sweep.lesions[cut]) == expected.metrics["pred_count"]
+    assert sweep.scores[low]["dice"] != sweep.scores[high]["dice"]
+    assert sweep.scores.keys() == set(CUTS)
 
 
 def test_every_case_of_an_unseen_folder_is_taken(data, bright, tmp_path, capsys):
@@ -124,24 +126,30 @@ def test_every_case_of_an_unseen_folder_is_taken(data, bright, tmp_path, capsys)
 
 
 def swept(dataset: str = "set", **merits: float) -> CaseSweep:
-    """A case with these merits at thresholds such as t30, and 0 at the others."""
-    by_threshold = {t: merits.get(f"t{round(100 * t)}", 0.0) for t in THRESHOLDS}
+    """A case with these merits by cuts such as t30 or t30c95, and 0 by the others."""
+
+    def name(cut: Cut) -> str:
+        core = "" if cut.core is None else f"c{round(100 * cut.core)}"
+        return f"t{round(100 * cut.threshold)}{core}"
+
+    by_cut = {cut: merits.get(name(cut), 0.0) for cut in CUTS}
     scores = {
         t: dict.fromkeys(SCORES, 0.0) | {"dice": merit + 0.1, "lesion_f1": merit - 0.1}
-        for t, merit in by_threshold.items()
+        for t, merit in by_cut.items()
     }
     return CaseSweep("a", dataset, scores, {})
 
 
-def test_the_best_threshold_is_that_of_the_best_mean_and_of_equals_the_middle_one():
-    assert best_threshold([swept(t30=0.7, t70=0.8)]) == 0.7
-    assert best_threshold([swept(t30=0.9, t70=0.8), swept(t30=0.7, t70=0.9)]) == 0.7
-    assert best_threshold([swept(t60=0.7, t80=0.7003)]) == 0.6
+def test_the_best_cut_is_that_of_the_best_mean_and_of_equals_the_middle_one():
+    assert best_cut([swept(t30=0.7, t70=0.8)]) == (0.7, None)
+    assert best_cut([swept(t30=0.9, t70=0.8), swept(t30=0.7, t70=0.9)]) == (0.7, None)
+    assert best_cut([swept(t60=0.7, t80=0.7003)]) == (0.6, None)
     heads = [swept("heads", t30=0.8, t70=0.7)] * 20
-    assert best_threshold([*heads, swept("patients", t30=0.6, t70=0.8)]) == 0.7, (
+    assert best_cut([*heads, swept("patients", t30=0.6, t70=0.8)]) == (0.7, None), (
         "many heads outvote a patient"
     )
-    assert best_threshold([swept(t60=0.7, t80=0.702)]) == 0.8
+    assert best_cut([swept(t60=0.7, t80=0.702)]) == (0.8, None)
+    assert best_cut([swept(t60=0.7, t40c95=0.8, t40c90=0.7)]) == (0.4, 0.95)
 
 
 # What a bundle takes of it
@@ -151,8 +159,8 @@ def calibration_of(bundle: Path) -> Calibration:
     spec = load_bundle(bundle).spec
     scores = {"cases": {"set": ["ada"]}, "lesions": 9, "real": 7, "confidence": {"ece": 0.0312, "brier": 0.1}}
     fitted = {"intercept": -1.0, "probability": 0.5, "log_volume": 0.25}
-    content = {"model": "bright 1.0", "weights_sha256": spec.files[WEIGHTS], "threshold": 0.35}
-    more = {"confidence": fitted, "scores": scores, "by_threshold": [], "by_dataset": {}, "ratings": {}}
+    content = {"model": "bright 1.0", "weights_sha256": spec.files[WEIGHTS], "threshold": 0.35, "core": 0.9}
+    more = {"confidence": fitted, "scores": scores, "by_cut": [], "by_dataset": {}, "ratings": {}}
     path = bundle.parent / "calibration.json"
     path.write_text(json.dumps(content | more))
     return read_calibration(path)
@@ -161,7 +169,8 @@ def calibration_of(bundle: Path) -> Calibration:
 def test_a_bundle_gets_threshold_confidence_and_a_card_that_says_on_what_they_were_fitted(bright):
     made, calibration = load_bundle(bright), calibration_of(bright)
     spec = calibrated(made.spec, calibration, made.weights.read_bytes())
-    assert (spec.output.threshold, spec.output.confidence) == (0.35, calibration.confidence)
+    assert (spec.output.threshold, spec.output.core) == (0.35, 0.9)
+    assert spec.output.confidence == calibration.confidence
     noted = {
         "recipe": "uresnet",
         "seed": 1,
@@ -170,7 +179,7 @@ def test_a_bundle_gets_threshold_confidence_and_a_card_that_says_on_what_they_we
     }
     card = model_card(spec, load_recipe("uresnet"), noted, {"step": 1, "seconds": 60, "loss": 0.5}, 100)
     assert "on 9 lesions found in these cases, 7 of them real: set (ada)" in " ".join(card.split())
-    assert "confidence 0.031" in card and "0.35" in card
+    assert "confidence 0.031" in card and "0.35, the core, 0.9, and" in card
 
 
 def test_a_calibration_of_other_weights_is_refused(bright, tmp_path):

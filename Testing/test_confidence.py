@@ -45,6 +45,7 @@ def bundle_with(confidence: LesionConfidence, folder: Path) -> Path:
 
 
 def run(model: Path, folder: Path, **settings) -> SegmentResult:
+    folder.mkdir(exist_ok=True)
     options = SegmentOptions(model=str(model), device="cpu", small_lesions="keep", **settings)
     return segment(save_head(folder / "sub-01_FLAIR.nii.gz"), folder / "out", options, NoReporter())
 
@@ -93,6 +94,20 @@ def test_lesions_found_otherwise_than_calibrated_have_none_and_the_user_is_told(
     assert result.records and all(record.confidence is None for record in result.records)
     assert "no confidence is stated" in capsys.readouterr().err
     assert any("no confidence is stated" in warning for warning in result.sidecar["warnings"])
+
+
+def test_lesions_without_a_core_are_dropped_unless_a_threshold_is_stated(calibrated, tmp_path):
+    plain = load_bundle(calibrated)
+    output = replace(plain.spec.output, core=0.99999999)  # of the brightest two alone
+    files: dict[str, Path | bytes] = {name: calibrated / name for name in plain.spec.files}
+    cored = write_bundle(tmp_path / "cored", replace(plain.spec, output=output), files).folder
+    result = run(cored, tmp_path / "own")
+    assert [record.type for record in result.records] == [LesionType.STROKE, LesionType.STROKE]
+    assert all(record.confidence for record in result.records), "found as it was calibrated"
+    assert result.sidecar["settings"]["core"] == 0.99999999
+    stated = run(cored, tmp_path / "stated", threshold=0.5)
+    assert len(stated.records) == 4 and stated.sidecar["settings"]["core"] is None
+    assert all(record.confidence is None for record in stated.records)
 
 
 def test_what_a_calibrated_model_uses_by_itself_may_be_stated_too(calibrated, tmp_path):

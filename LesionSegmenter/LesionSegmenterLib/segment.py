@@ -22,6 +22,7 @@ from .errors import InputError
 from .export import CaseData, case_paths, subject_id, write_case
 from .image import NiftiWriter
 from .instances import METHODS, SmallLesionRule, drop_small, split
+from .instances.components import hysteresis
 from .labels import LesionType
 from .lesions import LesionRecord
 from .measure import measure_lesions, scan_type, type_map
@@ -109,15 +110,16 @@ def find_lesions(
 ) -> tuple[np.ndarray, list[LesionRecord]]:
     """The lesions of a prediction: ids, (i, j, k) int32 on the scan's canonical grid, and their records.
 
-    ``settings`` are those of `run_settings`; its threshold may be another each time, as the prediction stays
-    as it is. A confidence is stated of lesions found as those were that it was fitted on, and of no others.
+    ``settings`` are those of `run_settings`; threshold and core may be others each time, as the prediction
+    stays as it is. A confidence is stated of lesions found as those were that it was fitted on, and of no
+    others.
     """
     with scan.timed("splitting"):
         rule = SmallLesionRule() if settings["small_lesions"] == "drop" else None
         instances = split(
             settings["split"],
             prediction.lesion,
-            prediction.lesion >= settings["threshold"],
+            hysteresis(prediction.lesion, settings["threshold"], settings["core"]),
             scan.spacing,
             small_lesion_rule=rule,
             offsets=prediction.offsets,
@@ -150,11 +152,15 @@ def _check_output(out: Path, subject: str, inputs: list[Path]) -> None:
 def run_settings(options: SegmentOptions, bundle: Bundle) -> dict[str, Any]:
     """What decides the lesions, with the bundle's choice where the options leave it open: plain JSON.
 
+    A threshold of the options' own asks for no core: what reaches it is lesion.
+
     Raises InputError for a way of splitting that the bundle cannot serve.
     """
+    output = bundle.spec.output
     return {
         "split": _split_method(options.split, bundle),
-        "threshold": bundle.spec.output.threshold if options.threshold is None else options.threshold,
+        "threshold": output.threshold if options.threshold is None else options.threshold,
+        "core": output.core if options.threshold is None else None,
         "small_lesions": options.small_lesions,
         "flip": options.flip or bool(bundle.spec.preprocessing.get("flip")),
         "t1": str(options.t1) if options.t1 else None,
@@ -163,8 +169,9 @@ def run_settings(options: SegmentOptions, bundle: Bundle) -> dict[str, Any]:
 
 def _as_calibrated(settings: Mapping[str, Any], bundle: Bundle) -> bool:
     """Whether lesions are found as those were that a bundle's confidence was fitted on."""
-    own = bundle.spec.output.threshold, _split_method("auto", bundle)
-    return (settings["threshold"], settings["split"]) == own
+    output = bundle.spec.output
+    own = output.threshold, output.core, _split_method("auto", bundle)
+    return (settings["threshold"], settings["core"], settings["split"]) == own
 
 
 def _split_method(wanted: str, bundle: Bundle) -> str:

@@ -105,7 +105,7 @@ def _threshold(stated: float | None, start: Bundle | None) -> float:
 
 
 def calibrated(spec: BundleSpec, calibration: Calibration, weights: bytes) -> BundleSpec:
-    """The specification with a calibration's threshold, confidence and scores.
+    """The specification with a calibration's threshold, core, confidence and scores.
 
     Raises InputError where it was fitted on other weights than these, the content of the weights' file.
     """
@@ -114,7 +114,12 @@ def calibrated(spec: BundleSpec, calibration: Calibration, weights: bytes) -> Bu
             f"this calibration is of {calibration.model}, which has other weights",
             todo="Make the bundle without it, run lesion-train calibrate on that, and make it again with it",
         )
-    output = replace(spec.output, threshold=calibration.threshold, confidence=calibration.confidence)
+    output = replace(
+        spec.output,
+        threshold=calibration.threshold,
+        core=calibration.core,
+        confidence=calibration.confidence,
+    )
     return replace(spec, output=output, scores={**spec.scores, "calibration": calibration.scores})
 
 

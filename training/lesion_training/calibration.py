@@ -84,8 +84,8 @@ class Calibration:
     """What ``lesion-train calibrate`` found out of a model; `bundling.read_calibration` reads its JSON.
 
     model, weights_sha256 : name with version, and checksum of the weights' file.
-    threshold, confidence : what a bundle takes; scores, what its card repeats.
-    by_threshold : scores at each threshold, data sets averaged.
+    threshold, core, confidence : what a bundle takes; scores, what its card repeats.
+    by_cut : scores by each threshold and core, data sets averaged.
     by_dataset : the confidences of each data set; of several patients, by a fit without the lesion's own.
     ratings : by name of what is stated.
     """
@@ -93,9 +93,10 @@ class Calibration:
     model: str
     weights_sha256: str
     threshold: float
+    core: float | None
     confidence: LesionConfidence
     scores: dict[str, Any]
-    by_threshold: list[dict[str, float]]
+    by_cut: list[dict[str, float | None]]
     by_dataset: dict[str, Bin]
     ratings: dict[str, Rating]
 

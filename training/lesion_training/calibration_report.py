@@ -28,7 +28,7 @@ def summary(calibration: Calibration) -> str:
     scores, fitted = calibration.scores, calibration.confidence
     lines = [
         _threshold_table(calibration),
-        f"threshold {calibration.threshold}: of {scores['lesions']} lesions found, {scores['real']} are real",
+        f"{_chosen(calibration)}: of {scores['lesions']} lesions found, {scores['real']} are real",
         f"confidence = logistic({fitted.intercept:.3f} {fitted.probability:+.3f} logit(mean probability) "
         f"{fitted.log_volume:+.3f} log(volume in mm3))",
         _error_table(calibration),
@@ -73,10 +73,11 @@ def _page(calibration: Calibration) -> str:
         f"# Calibration of {calibration.model}",
         "Cases:",
         "\n".join(cases),
-        "## By threshold, data sets averaged",
+        "## By threshold and core, data sets averaged",
+        "A lesion is what reaches the threshold, wherever that touches a voxel that reaches the core.",
         _threshold_table(calibration),
-        f"Chosen: {calibration.threshold}, the best mean of Dice and lesion F1; of equals to three digits, "
-        "the one nearest to 0.5.",
+        f"Chosen: {_chosen(calibration)}, the best mean of Dice and lesion F1; of equals to three digits, "
+        "the threshold nearest to 0.5.",
         "## What is stated, and what comes true",
         _WEIGHING,
         f"![Reliability]({PLOT})",
@@ -94,11 +95,19 @@ def _page(calibration: Calibration) -> str:
     return "\n\n".join(sections) + "\n"
 
 
+def _chosen(calibration: Calibration) -> str:
+    core = "" if calibration.core is None else f" with a core of {calibration.core}"
+    return f"threshold {calibration.threshold}{core}"
+
+
 def _threshold_table(calibration: Calibration) -> str:
-    names = list(calibration.by_threshold[0])
+    names = list(calibration.by_cut[0])
     rows = [
-        [f"{row[name]:.2f}" if name == "threshold" else f"{row[name]:.3f}" for name in names]
-        for row in calibration.by_threshold
+        [
+            "" if value is None else f"{value:.2f}" if name in ("threshold", "core") else f"{value:.3f}"
+            for name, value in row.items()
+        ]
+        for row in calibration.by_cut
     ]
     return markdown_table([name.replace("_", " ") for name in names], rows)
 

@@ -1,9 +1,10 @@
-"""A bundle's lesions at every threshold of a grid, by one prediction a case, and a calibration by them."""
+"""A bundle's lesions by every cut of a grid, from one prediction a case, and a calibration by them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,22 +39,32 @@ from .calibration import (
 from .cases import CaseEntry
 from .held_out import true_types
 
-THRESHOLDS = tuple(n / 100 for n in range(10, 95, 5))
+
+class Cut(NamedTuple):
+    """What makes a lesion of a probability: the bundle's threshold and core (`bundle.Output`)."""
+
+    threshold: float
+    core: float | None
+
+
+CUTS = tuple(
+    Cut(n / 10, core) for core in (None, 0.9, 0.95) for n in range(1, 10) if core is None or n / 10 < core
+)
 SCORES = ("dice", "lesion_recall", "lesion_f1", "pq")
 
 
 @dataclass(frozen=True)
 class CaseSweep:
-    """One case: by threshold its scores by name, and the lesions found."""
+    """One case: by cut its scores by name, and the lesions found."""
 
     case: str
     dataset: str
-    scores: dict[float, dict[str, float]]
-    lesions: dict[float, list[FoundLesion]]
+    scores: dict[Cut, dict[str, float]]
+    lesions: dict[Cut, list[FoundLesion]]
 
 
 def sweep_case(entry: CaseEntry, model: Model) -> CaseSweep:
-    """Run the model on a case with a mask once; find and score its lesions at each of `THRESHOLDS`.
+    """Run the model on a case with a mask once; find and score its lesions by each of `CUTS`.
 
     All is done as ``lesion-segmenter segment`` does it by default. Raises InputError for files that cannot be
     used, and for a mask on another grid.
@@ -63,16 +74,17 @@ def sweep_case(entry: CaseEntry, model: Model) -> CaseSweep:
     scan = read_scan(entry.image, entry.t1 if reads_t1 else None, bundle)
     truth = scan.orientation.apply(true_types(entry, scan.volume))
     prediction = predict_scan(scan, model, NoReporter())
-    # Beyond this box there is nothing to score at any threshold.
-    box = bounding_box((truth > 0) | (prediction.lesion >= min(THRESHOLDS))) or (slice(0, 1),) * 3
+    # Beyond this box there is nothing to score by any cut.
+    least = min(cut.threshold for cut in CUTS)
+    box = bounding_box((truth > 0) | (prediction.lesion >= least)) or (slice(0, 1),) * 3
     truth = truth[box]
     true_lesions = label_components(truth)
     sweep = CaseSweep(entry.case, entry.dataset, {}, {})
-    for threshold in THRESHOLDS:
-        settings = run_settings(SegmentOptions(threshold=threshold), bundle)
+    for cut in CUTS:
+        settings = run_settings(SegmentOptions(), bundle) | cut._asdict()
         instances, records = find_lesions(scan, prediction, bundle, settings, NoReporter())
-        sweep.scores[threshold] = _scores(instances[box], true_lesions)
-        sweep.lesions[threshold] = _judged(entry, records, instances[box], truth)
+        sweep.scores[cut] = _scores(instances[box], true_lesions)
+        sweep.lesions[cut] = _judged(entry, records, instances[box], truth)
     return sweep
 
 
@@ -111,38 +123,38 @@ def _judged(
     return found
 
 
-def best_threshold(sweeps: Sequence[CaseSweep]) -> float:
-    """The threshold with the best mean of Dice and lesion F1, data sets averaged.
+def best_cut(sweeps: Sequence[CaseSweep]) -> Cut:
+    """The cut with the best mean of Dice and lesion F1, data sets averaged.
 
-    Of those that are equal to three digits, the one nearest to 0.5: so small a difference is chance, and at
-    an extreme threshold a scanner of another look upsets more.
+    Of those that are equal to three digits, the one whose threshold is nearest to 0.5: so small a difference
+    is chance, and at an extreme threshold a scanner of another look upsets more.
     """
 
-    def merit(threshold: float) -> tuple[float, float]:
-        means = _means(sweeps, threshold)
-        return round((means["dice"] + means["lesion_f1"]) / 2, 3), -abs(threshold - 0.5)
+    def merit(cut: Cut) -> tuple[float, float]:
+        means = _means(sweeps, cut)
+        return round((means["dice"] + means["lesion_f1"]) / 2, 3), -abs(cut.threshold - 0.5)
 
-    return max(THRESHOLDS, key=merit)
+    return max(CUTS, key=merit)
 
 
-def _means(sweeps: Sequence[CaseSweep], threshold: float) -> dict[str, float]:
-    """Each score at a threshold: the mean over data sets of the mean over a data set's cases."""
+def _means(sweeps: Sequence[CaseSweep], cut: Cut) -> dict[str, float]:
+    """Each score by a cut: the mean over data sets of the mean over a data set's cases."""
     sets: dict[str, list[CaseSweep]] = {}
     for sweep in sweeps:
         sets.setdefault(sweep.dataset, []).append(sweep)
     return {
-        name: float(np.mean([np.mean([s.scores[threshold][name] for s in each]) for each in sets.values()]))
+        name: float(np.mean([np.mean([s.scores[cut][name] for s in each]) for each in sets.values()]))
         for name in SCORES
     }
 
 
 def calibration_of(sweeps: Sequence[CaseSweep], bundle: Bundle) -> Calibration:
-    """The bundle's threshold, the confidence of the lesions found at it, and how far both can be relied on.
+    """The bundle's cut, the confidence of the lesions that it finds, and how far both can be relied on.
 
-    Raises InputError where no lesion is found at that threshold.
+    Raises InputError where it finds no lesion.
     """
-    threshold = best_threshold(sweeps)
-    lesions = [lesion for sweep in sweeps for lesion in sweep.lesions[threshold]]
+    cut = best_cut(sweeps)
+    lesions = [lesion for sweep in sweeps for lesion in sweep.lesions[cut]]
     if not lesions:
         raise InputError(
             "no lesion was found in these cases", bundle.folder, "Give cases with lesions that it finds"
@@ -159,12 +171,12 @@ def calibration_of(sweeps: Sequence[CaseSweep], bundle: Bundle) -> Calibration:
         "real": sum(lesion.real for lesion in lesions),
         **{name: {"ece": rating.ece, "brier": rating.brier} for name, rating in ratings.items()},
     }
-    by_threshold = [{"threshold": threshold} | _means(sweeps, threshold) for threshold in THRESHOLDS]
+    by_cut = [{**cut._asdict(), **_means(sweeps, cut)} for cut in CUTS]
     model = f"{bundle.spec.name} {bundle.spec.version}"
     weights = bundle.spec.files[bundle.weights.name]
     stated = confidences(lesions, fitted) if left_out is None else left_out
-    by_dataset = _by_dataset([s.dataset for s in sweeps for _ in s.lesions[threshold]], lesions, stated)
-    return Calibration(model, weights, threshold, fitted, scores, by_threshold, by_dataset, ratings)
+    by_dataset = _by_dataset([s.dataset for s in sweeps for _ in s.lesions[cut]], lesions, stated)
+    return Calibration(model, weights, *cut, fitted, scores, by_cut, by_dataset, ratings)
 
 
 def _by_dataset(datasets: Sequence[str], lesions: Sequence[FoundLesion], stated: Floats) -> dict[str, Bin]:

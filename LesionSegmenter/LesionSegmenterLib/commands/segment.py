@@ -44,7 +44,10 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         help="lesions under 3 mm on a side or of at most 14 mm3: auto drops them if typed MS",
     )  # fmt: skip
     parser.add_argument(
-        "--threshold", type=probability, metavar="P", help="lesion probability (default: the model's)"
+        "--threshold",
+        type=probability,
+        metavar="P",
+        help="lesion probability (default: the model's, with its core)",
     )
     parser.add_argument(
         "--keep-flair", default="path", choices=("path", "copy", "link"),
