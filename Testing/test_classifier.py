@@ -14,7 +14,6 @@ from LesionSegmenterLib.classifier import (
     CascadeClassifier,
     counterpart_shares,
     counterparts,
-    scan_type,
 )
 from LesionSegmenterLib.errors import BundleError, InputError
 from LesionSegmenterLib.labels import LesionType
@@ -129,13 +128,6 @@ def test_a_missing_cut_or_foreign_file_is_refused(tmp_path):
     save_file({"layers.0.weight": torch.zeros(400, 12)}, path)
     with pytest.raises(BundleError, match="classifier"):
         CascadeClassifier.load(path)
-
-
-def test_the_scan_has_the_type_of_the_largest_volume_not_of_the_most_lesions():
-    types = np.array([LesionType.MS, LesionType.MS, LesionType.STROKE])
-    assert scan_type(types, np.array([1.0, 2.0, 4.0])) is LesionType.STROKE
-    assert scan_type(types, np.array([2.0, 3.0, 4.0])) is LesionType.MS
-    assert scan_type(np.array([]), np.array([])) is None
 
 
 def typed_scans(seed: int) -> list[ScanFeatures]:

@@ -182,16 +182,5 @@ def adjusted_to_scan(
     return adjusted
 
 
-def scan_type(types: NDArray[np.integer], volumes_mm3: NDArray[np.floating]) -> LesionType | None:
-    """The scan's type: the one whose lesions (n,) have the largest volume together; None without lesions.
-
-    Of equal volumes, the smallest label value.
-    """
-    if len(types) == 0:
-        return None
-    totals = {kind: float(volumes_mm3[types == kind].sum()) for kind in LesionType}
-    return max(totals, key=lambda kind: totals[kind])
-
-
 def _log_skewed(features: torch.Tensor) -> torch.Tensor:
     return torch.where(_SKEWED.to(features.device), features.clamp(min=0).log1p(), features)

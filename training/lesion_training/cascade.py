@@ -25,7 +25,6 @@ from LesionSegmenterLib.classifier import (
     CascadeClassifier,
     adjusted_to_scan,
     counterpart_shares,
-    scan_type,
 )
 from LesionSegmenterLib.errors import InputError
 from LesionSegmenterLib.features import brain_box, features_in_box
@@ -288,12 +287,10 @@ def _balanced(confusion: NDArray[np.integer]) -> float:
 
 
 def _typed(model: CascadeClassifier, features: NDArray[np.float64]) -> tuple[NDArray[np.int64], LesionType]:
-    """Each lesion's type and the scan's."""
+    """Each lesion's type and the scan's: the one with the largest volume."""
     probabilities = adjusted_to_scan(model.classify_scan(features), features[:, 0])
     types = np.array(TYPES)[probabilities.argmax(axis=1)]
-    kind = scan_type(types, features[:, 0])
-    assert kind is not None  # scans without lesions were left out
-    return types, kind
+    return types, LesionType(int(np.bincount(types, features[:, 0]).argmax()))
 
 
 def _summary(model: CascadeClassifier, features: NDArray[np.float64]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +44,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from .evaluation import score_summary, score_table
+    from .named_models import unused_name
 
     listed = find_entries(options.data, listing=options.listing)
     entries = of_split(listed, options.split, options.data)
@@ -56,7 +57,7 @@ def run(options: argparse.Namespace) -> None:
     scored: dict[str, list[CaseScore]] = {}
     for bundle in options.bundles:
         name, score = _scorer(bundle, options, listed)
-        name = _unused(name, scored)
+        name = unused_name(name, scored)
         with tqdm(entries, desc=f"scoring {name}", file=sys.stderr) as bar:
             scored[name] = [score(entry) for entry in bar]
         print(f"{name}\n{score_table(scored[name])}")
@@ -85,9 +86,3 @@ def _scorer(
     model = load(settings)
     spec = model.bundle.spec
     return f"{spec.name} {spec.version}", partial(score_case, options=settings, model=model)
-
-
-def _unused(name: str, taken: Iterable[str]) -> str:
-    """The name, with a number where it would come twice."""
-    names = list(taken)
-    return name if name not in names else f"{name} ({len(names) + 1})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +57,10 @@ def load_models(bundles: Sequence[str]) -> list[NamedModel]:
         if any(item.modality == "T1" for item in model.bundle.spec.inputs):
             raise InputError("this model reads a T1 as well", bundle, "Name models of a FLAIR alone")
         name = f"{model.bundle.spec.name} {model.bundle.spec.version}"
-        if any(other.name == name for other in models):
-            name += f" ({len(models) + 1})"
-        models.append(NamedModel(name, options, model))
+        models.append(NamedModel(unused_name(name, [other.name for other in models]), options, model))
     return models
+
+
+def unused_name(name: str, taken: Collection[str]) -> str:
+    """The name, with a number where it would come twice."""
+    return f"{name} ({len(taken) + 1})" if name in taken else name
