@@ -152,6 +152,15 @@ def test_the_best_cut_is_that_of_the_best_mean_and_of_equals_the_middle_one():
     assert best_cut([swept(t60=0.7, t40c95=0.8, t40c90=0.7)]) == (0.4, 0.95)
 
 
+def test_a_least_recall_comes_before_everything_else():
+    sweep = swept(t30=0.6, t40=0.65, t80=0.9)
+    for threshold, recall in ((0.3, 0.7), (0.4, 0.65), (0.8, 0.5)):
+        sweep.scores[Cut(threshold, None)]["lesion_recall"] = recall
+    assert best_cut([sweep]) == best_cut([sweep], 0.5) == (0.8, None)
+    assert best_cut([sweep], 0.6) == (0.4, None)
+    assert best_cut([sweep], 0.99) == (0.3, None)
+
+
 # What a bundle takes of it
 
 

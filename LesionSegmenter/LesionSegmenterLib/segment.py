@@ -21,24 +21,22 @@ from .engine.scan import Prediction, Scan, predict_scan, read_scan
 from .errors import InputError
 from .export import CaseData, case_paths, subject_id, write_case
 from .image import NiftiWriter
-from .instances import METHODS, SmallLesionRule, drop_small, split
+from .instances import METHODS, SmallLesionRule, split
 from .instances.components import hysteresis
-from .labels import LesionType
 from .lesions import LesionRecord
 from .measure import measure_lesions, scan_type, type_map
 from .progress import Reporter
 from .report import qc_montage
 
-SmallLesions = Literal["auto", "keep", "drop"]
+SmallLesions = Literal["keep", "drop"]
 
 
 @dataclass(frozen=True)
 class SegmentOptions:
     """Settings of a run; the names are those of the command line.
 
-    small_lesions : what becomes of lesions under 3 mm on any side or of at most 14 mm3. ``auto`` drops those
-        typed MS, whose clinical definition the rule is (as in ConfLUNet), and keeps WMH and
-        strokes; ``keep`` and ``drop`` treat all alike.
+    small_lesions : what becomes of lesions under 3 mm on any side or of at most 14 mm3, the clinical
+        definition of an MS lesion (as in ConfLUNet): ``keep`` or ``drop``.
     """
 
     t1: Path | None = None
@@ -48,7 +46,7 @@ class SegmentOptions:
     precision: str = "auto"
     subject: str | None = None
     flip: bool = False
-    small_lesions: SmallLesions = "auto"
+    small_lesions: SmallLesions = "keep"
     threshold: float | None = None
     keep_flair: Literal["path", "copy", "link"] = "path"
 
@@ -127,8 +125,6 @@ def find_lesions(
     reporter.progress("splitting", 1, 1)
     with scan.timed("typing"):
         typed = _types(bundle, scan, instances, prediction)
-        if settings["small_lesions"] == "auto":
-            instances, typed = _without_small_ms(instances, typed, scan.spacing)
         kinds = {i: kind for i, (kind, _) in typed.items()}
         confidences = {i: confidence for i, (_, confidence) in typed.items()}
         records = measure_lesions(instances, scan.affine, prediction.lesion, kinds, confidences)
@@ -199,20 +195,6 @@ def _types(bundle: Bundle, scan: Scan, instances: np.ndarray, prediction: Predic
         box = brain if brain.any() else np.ones_like(brain)
         return classify_lesions(bundle.classifier, instances, scan.affine, box, prediction.stroke)
     return types_of_channels(instances, prediction.channels) if prediction.channels else {}
-
-
-def _without_small_ms(
-    instances: np.ndarray, typed: Typed, spacing: tuple[float, ...]
-) -> tuple[np.ndarray, Typed]:
-    """Without the MS lesions that the small-lesion rule drops, renumbered."""
-    kept = drop_small(instances, spacing)
-    stays = {i for i, (kind, _) in typed.items() if kind != LesionType.MS} | set(kept[kept > 0].tolist())
-    old = [i for i in sorted(typed) if i in stays]
-    if len(old) == len(typed):
-        return instances, typed
-    lookup = np.zeros(int(instances.max(initial=0)) + 1, np.int32)
-    lookup[old] = np.arange(1, len(old) + 1)  # ids run by size already, so their order stays
-    return lookup[instances], {int(lookup[i]): typed[i] for i in old}
 
 
 def _case_data(

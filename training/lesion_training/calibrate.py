@@ -10,6 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from LesionSegmenterLib.atomic import check_not_input, write_json
+from LesionSegmenterLib.command_line import probability
 
 from .case_arguments import add_case_arguments, chosen_entries
 
@@ -23,6 +24,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     calibrate.add_argument(
         "--report", type=Path, metavar="DIR", help="write calibration.md and reliability.png to this folder"
     )
+    calibrate.add_argument(
+        "--least-recall", type=probability, default=0.0, metavar="R",
+        help="share of the true lesions, data sets averaged, that the threshold must leave found",
+    )  # fmt: skip
     calibrate.add_argument("--out", type=Path, metavar="FILE", help="what lesion-train bundle takes, JSON")
     calibrate.set_defaults(run=run)
 
@@ -40,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
     spec = model.bundle.spec
     with tqdm(entries, desc=f"calibrating {spec.name} {spec.version}", file=sys.stderr) as bar:
         sweeps = [sweep_case(entry, model) for entry in bar]
-    found = calibration_of(sweeps, model.bundle)
+    found = calibration_of(sweeps, model.bundle, options.least_recall)
     print(summary(found))
     if options.out:
         write_json(options.out, asdict(found))

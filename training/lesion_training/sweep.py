@@ -123,16 +123,18 @@ def _judged(
     return found
 
 
-def best_cut(sweeps: Sequence[CaseSweep]) -> Cut:
+def best_cut(sweeps: Sequence[CaseSweep], least_recall: float = 0.0) -> Cut:
     """The cut with the best mean of Dice and lesion F1, data sets averaged.
 
-    Of those that are equal to three digits, the one whose threshold is nearest to 0.5: so small a difference
-    is chance, and at an extreme threshold a scanner of another look upsets more.
+    Of cuts that reach ``least_recall`` of the lesions; where none does, the one of the highest recall. Of
+    those that are equal to three digits, the one whose threshold is nearest to 0.5: so small a difference is
+    chance, and at an extreme threshold a scanner of another look upsets more.
     """
 
-    def merit(cut: Cut) -> tuple[float, float]:
+    def merit(cut: Cut) -> tuple[float, float, float]:
         means = _means(sweeps, cut)
-        return round((means["dice"] + means["lesion_f1"]) / 2, 3), -abs(cut.threshold - 0.5)
+        reached = min(means["lesion_recall"], least_recall)
+        return reached, round((means["dice"] + means["lesion_f1"]) / 2, 3), -abs(cut.threshold - 0.5)
 
     return max(CUTS, key=merit)
 
@@ -148,12 +150,12 @@ def _means(sweeps: Sequence[CaseSweep], cut: Cut) -> dict[str, float]:
     }
 
 
-def calibration_of(sweeps: Sequence[CaseSweep], bundle: Bundle) -> Calibration:
-    """The bundle's cut, the confidence of the lesions that it finds, and how far both can be relied on.
+def calibration_of(sweeps: Sequence[CaseSweep], bundle: Bundle, least_recall: float = 0.0) -> Calibration:
+    """The bundle's cut (`best_cut`), the confidence of what it finds, and how far both can be relied on.
 
     Raises InputError where it finds no lesion.
     """
-    cut = best_cut(sweeps)
+    cut = best_cut(sweeps, least_recall)
     lesions = [lesion for sweep in sweeps for lesion in sweep.lesions[cut]]
     if not lesions:
         raise InputError(

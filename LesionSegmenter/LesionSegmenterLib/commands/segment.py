@@ -40,8 +40,8 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         "--flip", action="store_true", help="average with the mirrored image: slower, a little better"
     )
     parser.add_argument(
-        "--small-lesions", default="auto", choices=("auto", "keep", "drop"),
-        help="lesions under 3 mm on a side or of at most 14 mm3: auto drops them if typed MS",
+        "--small-lesions", default="keep", choices=("keep", "drop"),
+        help="what becomes of lesions under 3 mm on a side or of at most 14 mm3 (default: keep)",
     )  # fmt: skip
     parser.add_argument(
         "--threshold",
