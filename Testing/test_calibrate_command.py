@@ -13,16 +13,29 @@ from matplotlib.image import imread
 
 from heads import LESIONS, bright_bundle, centred_affine, save_head
 from lesion_training.bundling import calibrated, read_calibration
-from lesion_training.calibration import Calibration, FoundLesion
+from lesion_training.calibration import SCORES, Calibration, FoundLesion, fit_confidence
 from lesion_training.card import model_card
 from lesion_training.cli import main
 from lesion_training.evaluation import score_case
 from lesion_training.folders import find_entries
 from lesion_training.recipe import load_recipe
-from lesion_training.sweep import CUTS, SCORES, CaseSweep, Cut, best_cut, sweep_case
-from LesionSegmenterLib.bundle import WEIGHTS, load_bundle
+from lesion_training.sweep import (
+    LEAST_CONFIDENCES,
+    THRESHOLDS,
+    CaseSweep,
+    Cut,
+    Found,
+    best_cut,
+    overlaps,
+    scores_by_cut,
+    sweep_case,
+)
+from LesionSegmenterLib.bundle import WEIGHTS, load_bundle, write_bundle
 from LesionSegmenterLib.errors import InputError
+from LesionSegmenterLib.instances import label_components
+from LesionSegmenterLib.metrics import dice, lesion_detection
 from LesionSegmenterLib.segment import SegmentOptions, load
+from phantoms import smooth_noise
 from small_data import SHAPE, THICK, lesion_labels, row, write_listing
 from training_cases import export_case
 
@@ -92,22 +105,44 @@ def test_types_are_rated_where_the_truth_has_them(written):
 def test_the_report_shows_thresholds_and_reliability(written):
     page = (written / "report" / "calibration.md").read_text()
     assert "bright 1.0" in page and "ada, bob" in page and "reliability.png" in page
-    assert all(f"| {cut.threshold:.2f} " in page for cut in CUTS) and "| 0.95 " in page
+    cuts = [f"| {t:.1f} | {c:.1f} |" for t in THRESHOLDS for c in LEAST_CONFIDENCES]
+    rows = [" ".join(line.split()) for line in page.splitlines()]
+    assert all(any(row.startswith(cut) for row in rows) for cut in cuts)
     assert imread(written / "report" / "reliability.png").shape[1] > 500
 
 
-def test_each_cut_is_scored_as_evaluate_does(data, bright):
+def test_each_cut_is_scored_as_evaluate_does(data, bright, tmp_path):
     (entry,) = (e for e in find_entries([data]) if e.case == "ada")
     options = SegmentOptions(model=str(bright), device="cpu")
-    model = load(options)
-    sweep = sweep_case(entry, model)
-    low, high = Cut(0.1, None), Cut(0.9, None)
-    for cut in (low, high):
-        expected = score_case(entry, replace(options, threshold=cut.threshold), model)
-        assert sweep.scores[cut] == {name: expected.metrics[name] for name in sweep.scores[cut]}
-        assert len(sweep.lesions[cut]) == expected.metrics["pred_count"]
-    assert sweep.scores[low]["dice"] != sweep.scores[high]["dice"]
-    assert sweep.scores.keys() == set(CUTS)
+    sweep = sweep_case(entry, load(options))
+    scores = scores_by_cut([sweep])
+    assert scores.keys() == {Cut(t, c) for t in THRESHOLDS for c in LEAST_CONFIDENCES}
+    spec = load_bundle(bright).spec
+    found = []
+    for cut in (Cut(0.1, 0.0), Cut(0.1, 0.5), Cut(0.9, 0.0)):
+        fitted = fit_confidence(sweep.found[cut.threshold].lesions)
+        output = replace(spec.output, confidence=fitted, **cut._asdict())
+        files: dict[str, Path | bytes] = {name: bright / name for name in spec.files}
+        folder = tmp_path / f"{cut.threshold}-{cut.least_confidence}"
+        own = replace(options, model=str(write_bundle(folder, replace(spec, output=output), files).folder))
+        expected = score_case(entry, own, load(own))
+        assert scores[cut] == pytest.approx({name: expected.metrics[name] for name in scores[cut]})
+        found.append(expected.metrics["dice"])
+    assert found[0] != found[2]
+
+
+def test_scores_of_what_is_kept_are_those_of_a_mask_without_the_rest():
+    found = label_components(smooth_noise((24, 22, 20), 2) > 0.93, 26)
+    true = label_components(smooth_noise((24, 22, 20), 3) > 0.9, 26)
+    lesions = Found([], *overlaps(found, true))
+    for seed in range(4):
+        kept = np.random.default_rng(seed).random(found.max()) < seed / 3
+        rest = np.isin(found, 1 + np.flatnonzero(kept))
+        detection = lesion_detection(rest, true)
+        expected = dict(zip(SCORES, (dice(rest, true), detection.recall, detection.f1), strict=True))
+        assert lesions.scores(kept) == pytest.approx(expected)
+    nothing = np.zeros((2, 2, 2), np.int32)
+    assert Found([], *overlaps(nothing, nothing)).scores(np.zeros(0, bool)) == dict.fromkeys(SCORES, 1.0)
 
 
 def test_every_case_of_an_unseen_folder_is_taken(data, bright, tmp_path, capsys):
@@ -125,40 +160,46 @@ def test_every_case_of_an_unseen_folder_is_taken(data, bright, tmp_path, capsys)
     assert "confidence = logistic(" in capsys.readouterr().out
 
 
-def swept(dataset: str = "set", **merits: float) -> CaseSweep:
-    """A case with these merits by cuts such as t30 or t30c95, and 0 by the others."""
-
-    def name(cut: Cut) -> str:
-        core = "" if cut.core is None else f"c{round(100 * cut.core)}"
-        return f"t{round(100 * cut.threshold)}{core}"
-
-    by_cut = {cut: merits.get(name(cut), 0.0) for cut in CUTS}
-    scores = {
-        t: dict.fromkeys(SCORES, 0.0) | {"dice": merit + 0.1, "lesion_f1": merit - 0.1}
-        for t, merit in by_cut.items()
-    }
-    return CaseSweep("a", dataset, scores, {})
+def merits(**by_cut: float) -> dict[Cut, dict[str, float]]:
+    """Scores by cuts such as t30 or t30c2 of the merits given, and 0 by the others."""
+    scores = {}
+    for threshold in THRESHOLDS:
+        for least in LEAST_CONFIDENCES:
+            name = f"t{round(100 * threshold)}" + (f"c{round(10 * least)}" if least else "")
+            merit = by_cut.get(name, 0.0)
+            scores[Cut(threshold, least)] = {
+                "dice": merit + 0.1,
+                "lesion_f1": merit - 0.1,
+                "lesion_recall": 0.0,
+            }
+    return scores
 
 
 def test_the_best_cut_is_that_of_the_best_mean_and_of_equals_the_middle_one():
-    assert best_cut([swept(t30=0.7, t70=0.8)]) == (0.7, None)
-    assert best_cut([swept(t30=0.9, t70=0.8), swept(t30=0.7, t70=0.9)]) == (0.7, None)
-    assert best_cut([swept(t60=0.7, t80=0.7003)]) == (0.6, None)
-    heads = [swept("heads", t30=0.8, t70=0.7)] * 20
-    assert best_cut([*heads, swept("patients", t30=0.6, t70=0.8)]) == (0.7, None), (
-        "many heads outvote a patient"
-    )
-    assert best_cut([swept(t60=0.7, t80=0.702)]) == (0.8, None)
-    assert best_cut([swept(t60=0.7, t40c95=0.8, t40c90=0.7)]) == (0.4, 0.95)
+    assert best_cut(merits(t30=0.7, t70=0.8)) == (0.7, 0)
+    assert best_cut(merits(t60=0.7, t80=0.7003)) == (0.6, 0)
+    assert best_cut(merits(t60=0.7, t80=0.702)) == (0.8, 0)
+    assert best_cut(merits(t60=0.7, t40c2=0.8, t40c1=0.7)) == (0.4, 0.2)
 
 
 def test_a_least_recall_comes_before_everything_else():
-    sweep = swept(t30=0.6, t40=0.65, t80=0.9)
+    scores = merits(t30=0.6, t40=0.65, t80=0.9)
     for threshold, recall in ((0.3, 0.7), (0.4, 0.65), (0.8, 0.5)):
-        sweep.scores[Cut(threshold, None)]["lesion_recall"] = recall
-    assert best_cut([sweep]) == best_cut([sweep], 0.5) == (0.8, None)
-    assert best_cut([sweep], 0.6) == (0.4, None)
-    assert best_cut([sweep], 0.99) == (0.3, None)
+        scores[Cut(threshold, 0)]["lesion_recall"] = recall
+    assert best_cut(scores) == best_cut(scores, 0.5) == (0.8, 0)
+    assert best_cut(scores, 0.6) == (0.4, 0)
+    assert best_cut(scores, 0.99) == (0.3, 0)
+
+
+def test_data_sets_weigh_the_same_however_many_cases_they_have():
+    def sweep(dataset: str, hit: int) -> CaseSweep:
+        """One lesion of ten voxels in each, found in whole or not at all."""
+        lesion = FoundLesion("a", dataset, 0.9, 10.0, bool(hit), dataset=dataset)
+        found = Found([lesion], np.array([[10 * hit]]), np.array([10]), np.array([10]))
+        return CaseSweep("a", dataset, dict.fromkeys(THRESHOLDS, found))
+
+    scores = scores_by_cut([*[sweep("heads", 1)] * 3, sweep("patients", 0)])
+    assert scores[Cut(0.5, 0)] == {"dice": 0.5, "lesion_recall": 0.5, "lesion_f1": 0.5}
 
 
 # What a bundle takes of it
@@ -168,7 +209,12 @@ def calibration_of(bundle: Path) -> Calibration:
     spec = load_bundle(bundle).spec
     scores = {"cases": {"set": ["ada"]}, "lesions": 9, "real": 7, "confidence": {"ece": 0.0312, "brier": 0.1}}
     fitted = {"intercept": -1.0, "probability": 0.5, "log_volume": 0.25}
-    content = {"model": "bright 1.0", "weights_sha256": spec.files[WEIGHTS], "threshold": 0.35, "core": 0.9}
+    content = {
+        "model": "bright 1.0",
+        "weights_sha256": spec.files[WEIGHTS],
+        "threshold": 0.35,
+        "least_confidence": 0.2,
+    }
     more = {"confidence": fitted, "scores": scores, "by_cut": [], "by_dataset": {}, "ratings": {}}
     path = bundle.parent / "calibration.json"
     path.write_text(json.dumps(content | more))
@@ -178,7 +224,7 @@ def calibration_of(bundle: Path) -> Calibration:
 def test_a_bundle_gets_threshold_confidence_and_a_card_that_says_on_what_they_were_fitted(bright):
     made, calibration = load_bundle(bright), calibration_of(bright)
     spec = calibrated(made.spec, calibration, made.weights.read_bytes())
-    assert (spec.output.threshold, spec.output.core) == (0.35, 0.9)
+    assert (spec.output.threshold, spec.output.least_confidence) == (0.35, 0.2)
     assert spec.output.confidence == calibration.confidence
     noted = {
         "recipe": "uresnet",
@@ -188,7 +234,7 @@ def test_a_bundle_gets_threshold_confidence_and_a_card_that_says_on_what_they_we
     }
     card = model_card(spec, load_recipe("uresnet"), noted, {"step": 1, "seconds": 60, "loss": 0.5}, 100)
     assert "on 9 lesions found in these cases, 7 of them real: set (ada)" in " ".join(card.split())
-    assert "confidence 0.031" in card and "0.35, the core, 0.9, and" in card
+    assert "confidence 0.031" in card and "0.35, the least confidence, 0.2, and" in card
 
 
 def test_a_calibration_of_other_weights_is_refused(bright, tmp_path):

@@ -17,8 +17,9 @@ from lesion_maps import done, lesion_map, row_of_lesions
 from LesionSegmenterLib import edits
 from LesionSegmenterLib.bundle import load_bundle, write_bundle
 from LesionSegmenterLib.confidence import LesionConfidence
-from LesionSegmenterLib.errors import BundleError
+from LesionSegmenterLib.errors import BundleError, InputError
 from LesionSegmenterLib.export import read_case
+from LesionSegmenterLib.image import read_labels
 from LesionSegmenterLib.labels import LesionType
 from LesionSegmenterLib.lesions import Change, LesionMap
 from LesionSegmenterLib.lesions_tsv import read_lesions_tsv, write_lesions_tsv
@@ -96,18 +97,35 @@ def test_lesions_found_otherwise_than_calibrated_have_none_and_the_user_is_told(
     assert any("no confidence is stated" in warning for warning in result.sidecar["warnings"])
 
 
-def test_lesions_without_a_core_are_dropped_unless_a_threshold_is_stated(calibrated, tmp_path):
+def test_lesions_under_the_least_confidence_are_left_out_and_the_rest_renumbered(calibrated, tmp_path):
+    everything = run(calibrated, tmp_path / "all")
+    confidences = sorted(record.confidence or 0 for record in everything.records)
+    least = (confidences[1] + confidences[2]) / 2
+    assert 0 < confidences[1] < least < confidences[2]
+    result = run(calibrated, tmp_path / "sure", least_confidence=least)
+    assert [record.lesion_id for record in result.records] == [1, 2]
+    kept = [record for record in everything.records if (record.confidence or 0) >= least]
+    assert [r.volume_mm3 for r in result.records] == [r.volume_mm3 for r in kept]
+    case = read_case(tmp_path / "sure" / "out")
+    sizes = np.bincount(read_labels(case.paths["instances"]).array.ravel())
+    assert len(sizes) == 3 and result.sidecar["settings"]["least_confidence"] == least
+
+
+def test_a_bundles_least_confidence_holds_unless_another_is_stated(calibrated, tmp_path):
     plain = load_bundle(calibrated)
-    output = replace(plain.spec.output, core=0.99999999)  # of the brightest two alone
+    output = replace(plain.spec.output, least_confidence=0.999)
     files: dict[str, Path | bytes] = {name: calibrated / name for name in plain.spec.files}
-    cored = write_bundle(tmp_path / "cored", replace(plain.spec, output=output), files).folder
-    result = run(cored, tmp_path / "own")
-    assert [record.type for record in result.records] == [LesionType.STROKE, LesionType.STROKE]
-    assert all(record.confidence for record in result.records), "found as it was calibrated"
-    assert result.sidecar["settings"]["core"] == 0.99999999
-    stated = run(cored, tmp_path / "stated", threshold=0.5)
-    assert len(stated.records) == 4 and stated.sidecar["settings"]["core"] is None
-    assert all(record.confidence is None for record in stated.records)
+    strict = write_bundle(tmp_path / "strict", replace(plain.spec, output=output), files).folder
+    assert run(strict, tmp_path / "own").records == []
+    assert len(run(strict, tmp_path / "none", least_confidence=0.0).records) == 4
+    other = run(strict, tmp_path / "other", threshold=0.4)
+    assert len(other.records) == 4 and other.sidecar["settings"]["least_confidence"] == 0
+
+
+def test_a_least_confidence_where_none_is_stated_is_refused(calibrated, tmp_path):
+    for model, more in ((calibrated, {"threshold": 0.4}), (bright_bundle(tmp_path / "plain"), {})):
+        with pytest.raises(InputError, match="states no confidence"):
+            run(model, tmp_path / "out", least_confidence=0.2, **more)
 
 
 def test_what_a_calibrated_model_uses_by_itself_may_be_stated_too(calibrated, tmp_path):

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.spatial.distance import cdist
 from skimage.feature import hessian_matrix, hessian_matrix_eigvals
-from skimage.filters import apply_hysteresis_threshold
 from skimage.measure import label as skimage_label
 
 from LesionSegmenterLib.errors import InputError
@@ -28,7 +27,6 @@ from LesionSegmenterLib.instances import (
     split_disconnected,
     voxels_by_id,
 )
-from LesionSegmenterLib.instances.components import hysteresis
 from phantoms import as_partition, smooth_noise, soft_balls, touching_spheres
 
 MM1 = (1.0, 1.0, 1.0)
@@ -54,25 +52,6 @@ def test_components_are_those_of_scikit_image(mask, connectivity):
     ours, rank = connectivity
     expected = skimage_label(mask, connectivity=rank)
     assert as_partition(label_components(mask, ours)) == as_partition(expected)
-
-
-@pytest.mark.parametrize("low", [0.7, 0.95])
-def test_hysteresis_is_that_of_scikit_image_with_equal_values_in(low):
-    values = smooth_noise((20, 18, 16), 4).round(2)
-    found = hysteresis(values, low, 0.995, 6)
-    below = 1e-6  # scikit-image asks for more than the two values, and for faces
-    np.testing.assert_array_equal(found, apply_hysteresis_threshold(values, low - below, 0.995 - below))
-    assert 0 < found.sum() < (values >= low).sum()
-
-
-def test_hysteresis_without_a_core_is_a_threshold_and_diagonals_hold_together():
-    values = smooth_noise((12, 10, 9), 1)
-    np.testing.assert_array_equal(hysteresis(values, 0.5, None), values >= 0.5)
-    values = np.zeros((4, 4, 4))
-    values[0, 0, 0], values[1, 1, 1], values[3, 3, 3] = 0.95, 0.5, 0.5
-    assert np.argwhere(hysteresis(values, 0.5, 0.95)).tolist() == [[0, 0, 0], [1, 1, 1]]
-    assert not hysteresis(values, 0.96, 0.97).any()
-    assert not hysteresis(values, 0.5, 0.99).any()
 
 
 @settings(deadline=None)

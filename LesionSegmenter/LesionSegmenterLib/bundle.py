@@ -57,16 +57,15 @@ class Output:
     """What the network's channels mean: `label_map` gives a channel's label value (0 background).
 
     kind ``instances`` says that after the classes come a lesion-centre heat and the offsets along the array's
-    three axes, as the network `conflunet` gives them. A lesion is what reaches `threshold`, wherever that
-    touches a voxel of at least `core`: None asks for no core. `confidence` holds for lesions found so; it is
-    None in a bundle that was not calibrated.
+    three axes, as the network `conflunet` gives them. `confidence` holds for lesions at the threshold; it is
+    None in a bundle that was not calibrated. Lesions under `least_confidence` are left out.
     """
 
     kind: Literal["binary", "types", "instances"]
     label_map: dict[int, int]
     threshold: float = 0.5
-    core: float | None = None
     confidence: LesionConfidence | None = None
+    least_confidence: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -186,8 +185,10 @@ def _check_spec(spec: BundleSpec, path: Path) -> None:
         problem = f"output.label_map has a label value outside 0 to {max(LesionType)}"
     elif not 0 < spec.output.threshold < 1:
         problem = f"output.threshold is {spec.output.threshold}, not between 0 and 1"
-    elif spec.output.core is not None and not spec.output.threshold <= spec.output.core < 1:
-        problem = f"output.core is {spec.output.core}, not between the threshold and 1"
+    elif not 0 <= spec.output.least_confidence < 1:
+        problem = f"output.least_confidence is {spec.output.least_confidence}, not from 0 to under 1"
+    elif spec.output.least_confidence and not spec.output.confidence:
+        problem = "output.least_confidence needs output.confidence"
     elif spec.output.confidence and not all(map(math.isfinite, astuple(spec.output.confidence))):
         problem = "output.confidence holds a number that is not finite"
     elif spec.output.kind == "instances" and spec.shape == "slice":

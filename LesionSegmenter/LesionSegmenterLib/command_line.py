@@ -40,6 +40,14 @@ def probability(text: str) -> float:
     return value
 
 
+def share(text: str) -> float:
+    """A number from 0 to under 1."""
+    value = float(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to under 1")
+    return value
+
+
 def mend_streams() -> None:
     """Make standard output and error fit to write to, wherever the caller has left them.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -22,7 +22,6 @@ from .errors import InputError
 from .export import CaseData, case_paths, subject_id, write_case
 from .image import NiftiWriter
 from .instances import METHODS, SmallLesionRule, split
-from .instances.components import hysteresis
 from .lesions import LesionRecord
 from .measure import measure_lesions, scan_type, type_map
 from .progress import Reporter
@@ -48,6 +47,7 @@ class SegmentOptions:
     flip: bool = False
     small_lesions: SmallLesions = "keep"
     threshold: float | None = None
+    least_confidence: float | None = None
     keep_flair: Literal["path", "copy", "link"] = "path"
 
 
@@ -83,7 +83,13 @@ def segment(
     bundle = model.bundle if model else resolve_bundle(options.model)
     settings = run_settings(options, bundle)
     scan = read_scan(flair, options.t1, bundle)
-    if bundle.spec.output.confidence and not _as_calibrated(settings, bundle):
+    calibrated = _as_calibrated(settings, bundle)
+    if options.least_confidence and not calibrated:
+        raise InputError(
+            f"model {bundle.spec.name} states no confidence at this threshold and split",
+            todo="Leave --least-confidence out, or --threshold and --split",
+        )
+    if bundle.spec.output.confidence and not calibrated:
         scan.warnings.append("no confidence is stated: it was fitted at the model's own threshold and split")
     for warning in scan.warnings:
         reporter.warn(warning)
@@ -108,16 +114,16 @@ def find_lesions(
 ) -> tuple[np.ndarray, list[LesionRecord]]:
     """The lesions of a prediction: ids, (i, j, k) int32 on the scan's canonical grid, and their records.
 
-    ``settings`` are those of `run_settings`; threshold and core may be others each time, as the prediction
-    stays as it is. A confidence is stated of lesions found as those were that it was fitted on, and of no
-    others.
+    ``settings`` are those of `run_settings`; its threshold may be another each time, as the prediction stays
+    as it is. A confidence is stated of lesions found as those were that it was fitted on, and of no others;
+    those under the least confidence are left out.
     """
     with scan.timed("splitting"):
         rule = SmallLesionRule() if settings["small_lesions"] == "drop" else None
         instances = split(
             settings["split"],
             prediction.lesion,
-            hysteresis(prediction.lesion, settings["threshold"], settings["core"]),
+            prediction.lesion >= settings["threshold"],
             scan.spacing,
             small_lesion_rule=rule,
             offsets=prediction.offsets,
@@ -131,6 +137,7 @@ def find_lesions(
         fitted = bundle.spec.output.confidence
         if fitted and _as_calibrated(settings, bundle):
             records = fitted.stated(records)
+            instances, records = _confident(instances, records, settings["least_confidence"])
     reporter.progress("typing", 1, 1)
     return instances, records
 
@@ -148,26 +155,26 @@ def _check_output(out: Path, subject: str, inputs: list[Path]) -> None:
 def run_settings(options: SegmentOptions, bundle: Bundle) -> dict[str, Any]:
     """What decides the lesions, with the bundle's choice where the options leave it open: plain JSON.
 
-    A threshold of the options' own asks for no core: what reaches it is lesion.
-
     Raises InputError for a way of splitting that the bundle cannot serve.
     """
-    output = bundle.spec.output
-    return {
+    output, stated = bundle.spec.output, options.least_confidence
+    settings = {
         "split": _split_method(options.split, bundle),
         "threshold": output.threshold if options.threshold is None else options.threshold,
-        "core": output.core if options.threshold is None else None,
+        "least_confidence": output.least_confidence if stated is None else stated,
         "small_lesions": options.small_lesions,
         "flip": options.flip or bool(bundle.spec.preprocessing.get("flip")),
         "t1": str(options.t1) if options.t1 else None,
     }
+    if not _as_calibrated(settings, bundle):
+        settings["least_confidence"] = 0.0
+    return settings
 
 
 def _as_calibrated(settings: Mapping[str, Any], bundle: Bundle) -> bool:
-    """Whether lesions are found as those were that a bundle's confidence was fitted on."""
-    output = bundle.spec.output
-    own = output.threshold, output.core, _split_method("auto", bundle)
-    return (settings["threshold"], settings["core"], settings["split"]) == own
+    """Whether lesions are found as those were that a bundle's confidence was fitted on, if it has one."""
+    own = bundle.spec.output.threshold, _split_method("auto", bundle)
+    return bundle.spec.output.confidence is not None and (settings["threshold"], settings["split"]) == own
 
 
 def _split_method(wanted: str, bundle: Bundle) -> str:
@@ -195,6 +202,19 @@ def _types(bundle: Bundle, scan: Scan, instances: np.ndarray, prediction: Predic
         box = brain if brain.any() else np.ones_like(brain)
         return classify_lesions(bundle.classifier, instances, scan.affine, box, prediction.stroke)
     return types_of_channels(instances, prediction.channels) if prediction.channels else {}
+
+
+def _confident(
+    instances: np.ndarray, records: list[LesionRecord], least: float
+) -> tuple[np.ndarray, list[LesionRecord]]:
+    """Without the lesions whose confidence is under ``least``, renumbered."""
+    kept = [r for r in records if r.confidence is None or r.confidence >= least]
+    if len(kept) == len(records):
+        return instances, records
+    lookup = np.zeros(int(instances.max(initial=0)) + 1, np.int32)
+    lookup[[record.lesion_id for record in kept]] = np.arange(1, len(kept) + 1)  # by size still
+    renumbered = [replace(r, lesion_id=n) for n, r in enumerate(kept, start=1)]
+    return lookup[instances], renumbered
 
 
 def _case_data(

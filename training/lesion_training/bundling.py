@@ -105,7 +105,7 @@ def _threshold(stated: float | None, start: Bundle | None) -> float:
 
 
 def calibrated(spec: BundleSpec, calibration: Calibration, weights: bytes) -> BundleSpec:
-    """The specification with a calibration's threshold, core, confidence and scores.
+    """The specification with a calibration's threshold, least confidence, confidence and scores.
 
     Raises InputError where it was fitted on other weights than these, the content of the weights' file.
     """
@@ -117,7 +117,7 @@ def calibrated(spec: BundleSpec, calibration: Calibration, weights: bytes) -> Bu
     output = replace(
         spec.output,
         threshold=calibration.threshold,
-        core=calibration.core,
+        least_confidence=calibration.least_confidence,
         confidence=calibration.confidence,
     )
     return replace(spec, output=output, scores={**spec.scores, "calibration": calibration.scores})

@@ -10,7 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from LesionSegmenterLib.atomic import check_not_input, write_json
-from LesionSegmenterLib.command_line import probability
+from LesionSegmenterLib.command_line import share
 
 from .case_arguments import add_case_arguments, chosen_entries
 
@@ -25,7 +25,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--report", type=Path, metavar="DIR", help="write calibration.md and reliability.png to this folder"
     )
     calibrate.add_argument(
-        "--least-recall", type=probability, default=0.0, metavar="R",
+        "--least-recall", type=share, default=0.0, metavar="R",
         help="share of the true lesions, data sets averaged, that the threshold must leave found",
     )  # fmt: skip
     calibrate.add_argument("--out", type=Path, metavar="FILE", help="what lesion-train bundle takes, JSON")

@@ -17,6 +17,7 @@ from scipy.optimize import minimize
 
 from LesionSegmenterLib.confidence import LesionConfidence, predictors
 
+SCORES = ("dice", "lesion_recall", "lesion_f1")
 BINS = 10  # of equal width
 _PRIOR = 1.0  # standard deviation of the coefficients of standardised predictors
 
@@ -84,8 +85,8 @@ class Calibration:
     """What ``lesion-train calibrate`` found out of a model; `bundling.read_calibration` reads its JSON.
 
     model, weights_sha256 : name with version, and checksum of the weights' file.
-    threshold, core, confidence : what a bundle takes; scores, what its card repeats.
-    by_cut : scores by each threshold and core, data sets averaged.
+    threshold, least_confidence, confidence : what a bundle takes; scores, what its card repeats.
+    by_cut : scores by each threshold and least confidence, data sets averaged.
     by_dataset : the confidences of each data set; of several patients, by a fit without the lesion's own.
     ratings : by name of what is stated.
     """
@@ -93,10 +94,10 @@ class Calibration:
     model: str
     weights_sha256: str
     threshold: float
-    core: float | None
+    least_confidence: float
     confidence: LesionConfidence
     scores: dict[str, Any]
-    by_cut: list[dict[str, float | None]]
+    by_cut: list[dict[str, float]]
     by_dataset: dict[str, Bin]
     ratings: dict[str, Rating]
 

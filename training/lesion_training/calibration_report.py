@@ -8,7 +8,7 @@ from LesionSegmenterLib.atomic import atomic_file, writing_error
 from LesionSegmenterLib.evaluation.plots import reliability
 from LesionSegmenterLib.evaluation.tables import markdown_table
 
-from .calibration import Calibration
+from .calibration import SCORES, Calibration
 
 PLOT = "reliability.png"
 _TITLES = {
@@ -73,8 +73,8 @@ def _page(calibration: Calibration) -> str:
         f"# Calibration of {calibration.model}",
         "Cases:",
         "\n".join(cases),
-        "## By threshold and core, data sets averaged",
-        "A lesion is what reaches the threshold, wherever that touches a voxel that reaches the core.",
+        "## By threshold and least confidence, data sets averaged",
+        "The confidence is fitted to what is found at each threshold; lesions under the least are left out.",
         _threshold_table(calibration),
         f"Chosen: {_chosen(calibration)}, the best mean of Dice and lesion F1; of equals to three digits, "
         "the threshold nearest to 0.5.",
@@ -96,17 +96,13 @@ def _page(calibration: Calibration) -> str:
 
 
 def _chosen(calibration: Calibration) -> str:
-    core = "" if calibration.core is None else f" with a core of {calibration.core}"
-    return f"threshold {calibration.threshold}{core}"
+    return f"threshold {calibration.threshold} and least confidence {calibration.least_confidence}"
 
 
 def _threshold_table(calibration: Calibration) -> str:
     names = list(calibration.by_cut[0])
     rows = [
-        [
-            "" if value is None else f"{value:.2f}" if name in ("threshold", "core") else f"{value:.3f}"
-            for name, value in row.items()
-        ]
+        [f"{value:.3f}" if name in SCORES else f"{value:.1f}" for name, value in row.items()]
         for row in calibration.by_cut
     ]
     return markdown_table([name.replace("_", " ") for name in names], rows)

@@ -166,7 +166,7 @@ def _score_table(scores: dict[str, Any]) -> str:
 
 
 def _calibration(spec: BundleSpec) -> str:
-    """What threshold, core and confidence were fitted on, and how well they hold."""
+    """What threshold, least confidence and confidence were fitted on, and how well they hold."""
     scores = spec.scores["calibration"]
     cases = "; ".join(f"{name} ({', '.join(sorted(own))})" for name, own in scores["cases"].items())
     errors = [
@@ -174,9 +174,10 @@ def _calibration(spec: BundleSpec) -> str:
         for name in ("mean_probability", "confidence", "confidence_left_out", "type_confidence")
         if name in scores
     ]
-    core = "" if spec.output.core is None else f", the core, {spec.output.core},"
+    output = spec.output
+    least = f", the least confidence, {output.least_confidence}," if output.least_confidence else ""
     return (
-        f"The threshold, {spec.output.threshold}{core} and the confidence of a lesion were fitted by "
+        f"The threshold, {output.threshold}{least} and the confidence of a lesion were fitted by "
         f"`lesion-train calibrate` on {scores['lesions']} lesions found in these cases, {scores['real']} of "
         f"them real: {cases}. Expected calibration error, every data set weighing the same: "
         f"{', '.join(errors)}."

@@ -1,8 +1,8 @@
-"""A bundle's lesions by every cut of a grid, from one prediction a case, and a calibration by them."""
+"""A bundle's lesions at every threshold of a grid, from one prediction a case, and a calibration by them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,12 +18,14 @@ from LesionSegmenterLib.instances import label_components
 from LesionSegmenterLib.instances.components import bounding_box, voxels_by_id
 from LesionSegmenterLib.labels import LesionType
 from LesionSegmenterLib.lesions import LesionRecord
-from LesionSegmenterLib.metrics import dice, lesion_detection, match_instances, panoptic_quality
+from LesionSegmenterLib.metrics.detection import LesionDetection
+from LesionSegmenterLib.metrics.overlap import ratio
 from LesionSegmenterLib.metrics.types import commonest_type
 from LesionSegmenterLib.progress import NoReporter
 from LesionSegmenterLib.segment import SegmentOptions, find_lesions, run_settings
 
 from .calibration import (
+    SCORES,
     Bin,
     Calibration,
     Floats,
@@ -39,61 +41,81 @@ from .calibration import (
 from .cases import CaseEntry
 from .held_out import true_types
 
+THRESHOLDS = tuple(n / 10 for n in range(1, 10))
+LEAST_CONFIDENCES = tuple(n / 10 for n in range(6))
+
 
 class Cut(NamedTuple):
-    """What makes a lesion of a probability: the bundle's threshold and core (`bundle.Output`)."""
+    """What makes a lesion of a probability: the bundle's threshold and least confidence."""
 
     threshold: float
-    core: float | None
+    least_confidence: float
 
 
-CUTS = tuple(
-    Cut(n / 10, core) for core in (None, 0.9, 0.95) for n in range(1, 10) if core is None or n / 10 < core
-)
-SCORES = ("dice", "lesion_recall", "lesion_f1", "pq")
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The n lesions found in a case at one threshold, beside its m true ones.
+
+    shared : (n, m) voxels of both; ``found_voxels`` (n,) and ``true_voxels`` (m,) of each.
+    """
+
+    lesions: list[FoundLesion]
+    shared: NDArray[np.int64]
+    found_voxels: NDArray[np.int64]
+    true_voxels: NDArray[np.int64]
+
+    def scores(self, kept: NDArray[np.bool_]) -> dict[str, float]:
+        """As ``lesion-train evaluate`` scores those of ``kept`` (n,), where lesions are components."""
+        touched = self.shared[kept] > 0
+        voxels = self.found_voxels[kept].sum() + self.true_voxels.sum()
+        empty = not voxels
+        detection = LesionDetection.from_shares(
+            recall=ratio(int(touched.any(axis=0).sum()), len(self.true_voxels), empty),
+            precision=ratio(int(touched.any(axis=1).sum()), int(kept.sum()), empty),
+        )
+        overlap = ratio(2 * int(self.shared[kept].sum()), int(voxels), empty)
+        return dict(zip(SCORES, (overlap, detection.recall, detection.f1), strict=True))
 
 
 @dataclass(frozen=True)
 class CaseSweep:
-    """One case: by cut its scores by name, and the lesions found."""
+    """One case: what was found at each of `THRESHOLDS`."""
 
     case: str
     dataset: str
-    scores: dict[Cut, dict[str, float]]
-    lesions: dict[Cut, list[FoundLesion]]
+    found: dict[float, Found]
 
 
 def sweep_case(entry: CaseEntry, model: Model) -> CaseSweep:
-    """Run the model on a case with a mask once; find and score its lesions by each of `CUTS`.
+    """Run the model on a case with a mask once, and find its lesions at each of `THRESHOLDS`.
 
-    All is done as ``lesion-segmenter segment`` does it by default. Raises InputError for files that cannot be
-    used, and for a mask on another grid.
+    All is done as ``lesion-segmenter segment`` does it by default, and every lesion is kept. Raises
+    InputError for files that cannot be used, and for a mask on another grid.
     """
     bundle = model.bundle
     reads_t1 = any(item.modality == "T1" for item in bundle.spec.inputs)
     scan = read_scan(entry.image, entry.t1 if reads_t1 else None, bundle)
     truth = scan.orientation.apply(true_types(entry, scan.volume))
     prediction = predict_scan(scan, model, NoReporter())
-    # Beyond this box there is nothing to score by any cut.
-    least = min(cut.threshold for cut in CUTS)
-    box = bounding_box((truth > 0) | (prediction.lesion >= least)) or (slice(0, 1),) * 3
+    # Beyond this box there is nothing to score at any threshold.
+    box = bounding_box((truth > 0) | (prediction.lesion >= min(THRESHOLDS))) or (slice(0, 1),) * 3
     truth = truth[box]
     true_lesions = label_components(truth)
-    sweep = CaseSweep(entry.case, entry.dataset, {}, {})
-    for cut in CUTS:
-        settings = run_settings(SegmentOptions(), bundle) | cut._asdict()
+    found = {}
+    for threshold in THRESHOLDS:
+        settings = run_settings(SegmentOptions(), bundle) | {"threshold": threshold, "least_confidence": 0.0}
         instances, records = find_lesions(scan, prediction, bundle, settings, NoReporter())
-        sweep.scores[cut] = _scores(instances[box], true_lesions)
-        sweep.lesions[cut] = _judged(entry, records, instances[box], truth)
-    return sweep
+        lesions = _judged(entry, records, instances[box], truth)
+        found[threshold] = Found(lesions, *overlaps(instances[box], true_lesions))
+    return CaseSweep(entry.case, entry.dataset, found)
 
 
-def _scores(instances: NDArray[np.int32], true_lesions: NDArray[np.int32]) -> dict[str, float]:
-    """As ``lesion-train evaluate`` scores, where true lesions are the mask's components."""
-    detection = lesion_detection(instances, true_lesions)
-    pq, _, _ = panoptic_quality(match_instances(instances, true_lesions))
-    values = dice(instances, true_lesions), detection.recall, detection.f1, pq
-    return dict(zip(SCORES, values, strict=True))
+def overlaps(found: NDArray[np.int32], true: NDArray[np.int32]) -> tuple[NDArray[np.int64], ...]:
+    """Shared voxels (n, m), and the voxels of each of n found and m true lesions, whose ids run from 1."""
+    n, m = int(found.max(initial=0)), int(true.max(initial=0))
+    pairs = np.bincount((found.astype(np.int64) * (m + 1) + true).ravel(), minlength=(n + 1) * (m + 1))
+    table = pairs.reshape(n + 1, m + 1)
+    return table[1:, 1:], table[1:].sum(axis=1), table[:, 1:].sum(axis=0)
 
 
 def _judged(
@@ -123,8 +145,35 @@ def _judged(
     return found
 
 
-def best_cut(sweeps: Sequence[CaseSweep], least_recall: float = 0.0) -> Cut:
-    """The cut with the best mean of Dice and lesion F1, data sets averaged.
+def scores_by_cut(sweeps: Sequence[CaseSweep]) -> dict[Cut, dict[str, float]]:
+    """The scores by each threshold and least confidence: means over data sets of the means over their cases.
+
+    The confidence is fitted to all that is found at the threshold, in these cases.
+    """
+    scores = {}
+    for threshold in THRESHOLDS:
+        found = [sweep.found[threshold] for sweep in sweeps]
+        everything = [lesion for one in found for lesion in one.lesions]
+        fitted = fit_confidence(everything) if everything else None
+        sure = [confidences(one.lesions, fitted) if fitted else np.empty(0) for one in found]
+        for least in LEAST_CONFIDENCES:
+            each = [one.scores(stated >= least) for one, stated in zip(found, sure, strict=True)]
+            scores[Cut(threshold, least)] = {
+                name: _mean_of_sets([(s.dataset, e[name]) for s, e in zip(sweeps, each, strict=True)])
+                for name in SCORES
+            }
+    return scores
+
+
+def _mean_of_sets(values: Sequence[tuple[str, float]]) -> float:
+    sets: dict[str, list[float]] = {}
+    for dataset, value in values:
+        sets.setdefault(dataset, []).append(value)
+    return float(np.mean([np.mean(each) for each in sets.values()]))
+
+
+def best_cut(scores: Mapping[Cut, Mapping[str, float]], least_recall: float = 0.0) -> Cut:
+    """The cut with the best mean of Dice and lesion F1.
 
     Of cuts that reach ``least_recall`` of the lesions; where none does, the one of the highest recall. Of
     those that are equal to three digits, the one whose threshold is nearest to 0.5: so small a difference is
@@ -132,22 +181,11 @@ def best_cut(sweeps: Sequence[CaseSweep], least_recall: float = 0.0) -> Cut:
     """
 
     def merit(cut: Cut) -> tuple[float, float, float]:
-        means = _means(sweeps, cut)
+        means = scores[cut]
         reached = min(means["lesion_recall"], least_recall)
         return reached, round((means["dice"] + means["lesion_f1"]) / 2, 3), -abs(cut.threshold - 0.5)
 
-    return max(CUTS, key=merit)
-
-
-def _means(sweeps: Sequence[CaseSweep], cut: Cut) -> dict[str, float]:
-    """Each score by a cut: the mean over data sets of the mean over a data set's cases."""
-    sets: dict[str, list[CaseSweep]] = {}
-    for sweep in sweeps:
-        sets.setdefault(sweep.dataset, []).append(sweep)
-    return {
-        name: float(np.mean([np.mean([s.scores[cut][name] for s in each]) for each in sets.values()]))
-        for name in SCORES
-    }
+    return max(scores, key=merit)
 
 
 def calibration_of(sweeps: Sequence[CaseSweep], bundle: Bundle, least_recall: float = 0.0) -> Calibration:
@@ -155,8 +193,9 @@ def calibration_of(sweeps: Sequence[CaseSweep], bundle: Bundle, least_recall: fl
 
     Raises InputError where it finds no lesion.
     """
-    cut = best_cut(sweeps, least_recall)
-    lesions = [lesion for sweep in sweeps for lesion in sweep.lesions[cut]]
+    by_cut = scores_by_cut(sweeps)
+    cut = best_cut(by_cut, least_recall)
+    lesions = [lesion for sweep in sweeps for lesion in sweep.found[cut.threshold].lesions]
     if not lesions:
         raise InputError(
             "no lesion was found in these cases", bundle.folder, "Give cases with lesions that it finds"
@@ -173,12 +212,12 @@ def calibration_of(sweeps: Sequence[CaseSweep], bundle: Bundle, least_recall: fl
         "real": sum(lesion.real for lesion in lesions),
         **{name: {"ece": rating.ece, "brier": rating.brier} for name, rating in ratings.items()},
     }
-    by_cut = [{**cut._asdict(), **_means(sweeps, cut)} for cut in CUTS]
     model = f"{bundle.spec.name} {bundle.spec.version}"
     weights = bundle.spec.files[bundle.weights.name]
     stated = confidences(lesions, fitted) if left_out is None else left_out
-    by_dataset = _by_dataset([s.dataset for s in sweeps for _ in s.lesions[cut]], lesions, stated)
-    return Calibration(model, weights, *cut, fitted, scores, by_cut, by_dataset, ratings)
+    by_dataset = _by_dataset([lesion.dataset for lesion in lesions], lesions, stated)
+    rows = [{**cut._asdict(), **means} for cut, means in by_cut.items()]
+    return Calibration(model, weights, *cut, fitted, scores, rows, by_dataset, ratings)
 
 
 def _by_dataset(datasets: Sequence[str], lesions: Sequence[FoundLesion], stated: Floats) -> dict[str, Bin]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from ..bundle import DEFAULT_MODEL, SplitName
-from ..command_line import probability
+from ..command_line import probability, share
 from ..progress import MODES, JsonReporter, make_reporter
 
 
@@ -44,11 +44,12 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         help="what becomes of lesions under 3 mm on a side or of at most 14 mm3 (default: keep)",
     )  # fmt: skip
     parser.add_argument(
-        "--threshold",
-        type=probability,
-        metavar="P",
-        help="lesion probability (default: the model's, with its core)",
+        "--threshold", type=probability, metavar="P", help="lesion probability (default: the model's)"
     )
+    parser.add_argument(
+        "--least-confidence", type=share, metavar="P",
+        help="leave out lesions less sure than this (default: the model's; 0 keeps all)",
+    )  # fmt: skip
     parser.add_argument(
         "--keep-flair", default="path", choices=("path", "copy", "link"),
         help="how the case folder refers to the FLAIR (default: its path and checksum)",
@@ -92,5 +93,6 @@ def segment_options(options: argparse.Namespace, *, t1: Path | None, subject: st
         flip=options.flip,
         small_lesions=options.small_lesions,
         threshold=options.threshold,
+        least_confidence=options.least_confidence,
         keep_flair=options.keep_flair,
     )

@@ -40,24 +40,6 @@ def label_components(mask: npt.NDArray[Any], connectivity: Connectivity = 26) ->
     return labels
 
 
-def hysteresis(
-    values: npt.NDArray[np.floating], low: float, high: float | None, connectivity: Connectivity = 26
-) -> npt.NDArray[np.bool_]:
-    """Where values (i, j, k) reach ``low``, in components that reach ``high`` somewhere; None asks for none.
-
-    Thresholding with hysteresis (Canny 1986): a high value decides what is there, a low one how far it goes.
-    """
-    mask = values >= low
-    box = bounding_box(mask)
-    if high is not None and box is not None:
-        labels, count = ndimage.label(mask[box], ndimage.generate_binary_structure(3, _RANK[connectivity]))
-        kept = np.zeros(count + 1, bool)
-        kept[labels[values[box] >= high]] = True
-        kept[0] = False
-        mask[box] = kept[labels]
-    return mask
-
-
 def bounding_box(mask: npt.NDArray[Any]) -> tuple[slice, slice, slice] | None:
     """The smallest box (i, j, k slices) that holds every voxel of a mask, or None for an empty mask."""
     sides = []
