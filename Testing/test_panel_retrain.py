@@ -158,9 +158,7 @@ def test_a_training_becomes_a_model_in_the_list(
     assert option(fit, "--start") == "uresnet-flair" and option(fit, "--out") == str(
         tmp_path / "runs" / "mine-1.0.0"
     )
-    assert option(bundle, "--out") == str(models / "mine-1.0.0") and option(bundle, "--threshold") == str(
-        known_models()[DEFAULT_MODEL][0].output.threshold
-    )
+    assert option(bundle, "--out") == str(models / "mine-1.0.0") and "--threshold" not in bundle
     assert Path(option(bundle, "--classifier")).is_file()
     combo = retrain.inputs.ui.modelComboBox
     assert "mine 1.0.0" in [combo.itemText(n) for n in range(combo.count)]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +23,9 @@ from lesion_training.recipe import (
     load_recipe,
     recipe_names,
 )
-from LesionSegmenterLib.bundle import load_bundle
+from LesionSegmenterLib.bundle import load_bundle, write_bundle
 from LesionSegmenterLib.classifier import CascadeClassifier
+from LesionSegmenterLib.confidence import LesionConfidence
 from LesionSegmenterLib.engine.device import Device
 from LesionSegmenterLib.engine.model import load_model
 from LesionSegmenterLib.networks import build
@@ -73,6 +76,25 @@ def test_a_bundles_network_is_the_runs_averaged_one(run, tmp_path):
         loaded = load_model(made, CPU).network(image)
     torch.testing.assert_close(kept, expected, atol=1e-3, rtol=0)  # bundles hold half precision
     torch.testing.assert_close(torch.softmax(loaded, 1), kept, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("least", "expected"), [(0.0, 0.3), (0.2, 0.5)])
+def test_a_run_keeps_its_starts_threshold_unless_a_least_confidence_goes_with_it(
+    run, tmp_path, least, expected
+):
+    plain = load_bundle(bright_bundle(tmp_path / "plain"))
+    fitted = LesionConfidence(0.0, 1.0, 0.0)
+    output = replace(plain.spec.output, threshold=0.3, confidence=fitted, least_confidence=least)
+    files: dict[str, Path | bytes] = {name: plain.folder / name for name in plain.spec.files}
+    start = write_bundle(tmp_path / "start", replace(plain.spec, output=output), files)
+    shutil.copytree(run, tmp_path / "run")
+    noted = json.loads((tmp_path / "run/run.json").read_text())
+    noted["start"] = {"name": "bright", "version": "1.0", "folder": str(start.folder)}
+    (tmp_path / "run/run.json").write_text(json.dumps(noted))
+    made = make_bundle(
+        tmp_path / "run", tmp_path / "made", name="m", version="1", classifier=None, scores={}, threshold=None
+    )
+    assert (made.spec.output.threshold, made.spec.output.confidence) == (expected, None)
 
 
 def test_the_bundle_command_writes_a_card_with_data_licences_command_and_seed(run, tmp_path, capsys):

@@ -60,10 +60,10 @@ def make_bundle(
     """Write the bundle of a run: its best weights by validation, else the averaged ones.
 
     ``scores`` is what ``lesion-train evaluate --json`` wrote, empty where nothing was measured yet. Without a
-    threshold, a run that started from a bundle keeps that one's, and without a classifier too, if the classes
-    are the same; its calibration, which is of other weights, it does not. InputError where ``run`` holds no
-    run or ``classifier`` no file, where ``calibration`` is of other weights, and for both a calibration and a
-    threshold.
+    threshold, a run that started from a bundle keeps that one's, unless a least confidence goes with it, and
+    without a classifier too, if the classes are the same; its calibration, which is of other weights, it does
+    not. InputError where ``run`` holds no run or ``classifier`` no file, where ``calibration`` is of other
+    weights, and for both a calibration and a threshold.
     """
     noted = _read_run(run)
     recipe = _recipe_of(noted, run)
@@ -101,7 +101,8 @@ def make_bundle(
 def _threshold(stated: float | None, start: Bundle | None) -> float:
     if stated is not None:
         return stated
-    return start.spec.output.threshold if start else 0.5
+    # A threshold that was chosen with a least confidence is too low without it.
+    return 0.5 if start is None or start.spec.output.least_confidence else start.spec.output.threshold
 
 
 def calibrated(spec: BundleSpec, calibration: Calibration, weights: bytes) -> BundleSpec:

@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     bundle.add_argument("--name", required=True)
     bundle.add_argument("--version", default="0.1.0")
     bundle.add_argument("--classifier", type=Path, help="the cascade's second stage")
-    bundle.add_argument("--threshold", type=float, help="default: that of the model it began with, else 0.5")
+    bundle.add_argument("--threshold", type=float, help="default: 0.5, or that of the model it began with")
     bundle.add_argument("--scores", type=Path, help="what evaluate --json wrote")
     bundle.add_argument("--calibration", type=Path, help="what calibrate --out wrote: threshold, confidence")
     bundle.set_defaults(run=_bundle)

@@ -154,7 +154,6 @@ class RetrainSection(Section):
         start = known_models().get(self.ui.startComboBox.currentData or "")
         if start is not None:  # what the new model shares with the one that it was made of
             spec, folder = start
-            arguments += ["--threshold", str(spec.output.threshold)]
             if spec.classifier:
                 arguments += ["--classifier", str(folder / spec.classifier)]
         self.ui.trainingLabel.text = _("Making the model's bundle")
