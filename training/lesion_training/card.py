@@ -133,6 +133,8 @@ def _training(recipe: Recipe, run: dict[str, Any], progress: dict[str, Any]) -> 
     """The command, how long it took, and where it began."""
     start = run.get("start")
     options = (" --small" if run.get("small") else "") + (f" --start {start['name']}" if start else "")
+    marker = run.get("pseudo_labels")
+    options += f" --pseudo-labels {marker['name']}" if marker else ""
     options += " --layers last" if run.get("layers") == "last" else ""
     validation = progress.get("validation")
     best = "" if validation is None else f"; best validation score {validation:.3f}"
@@ -142,6 +144,7 @@ def _training(recipe: Recipe, run: dict[str, Any], progress: dict[str, Any]) -> 
         f"{'patches' if recipe.volumetric else 'slices'}, {progress['seconds'] / 60:.0f} minutes on "
         f"{run['device']['name']} in {run['device']['precision']}; last loss {progress['loss']:.3f}{best}. "
         + (f"It began with the weights of {start['name']} {start['version']}. " if start else "")
+        + (f"{marker['name']} {marker['version']} marked what its data leave open. " if marker else "")
         + "Every other setting is in the recipe file."
     )
 

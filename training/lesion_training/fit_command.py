@@ -334,10 +334,21 @@ def _note_run(
             "data_sets": sorted(data_sets),
             "cases": {split: len(listed) for split, listed in entries.items()},
             "start": started,
+            "pseudo_labels": _by(options.pseudo_labels),
             "layers": options.layers,
             "settings": asdict(recipe),
         },
     )
+
+
+def _by(model: str | None) -> dict[str, str] | None:
+    """The name and version of the model that pseudo-labels are of."""
+    if not model:
+        return None
+    from LesionSegmenterLib.bundle import resolve_bundle
+
+    spec = resolve_bundle(model).spec
+    return {"name": spec.name, "version": spec.version}
 
 
 def _data_of(cases: CaseSettings) -> set[str]:
