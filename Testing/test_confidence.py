@@ -111,6 +111,17 @@ def test_lesions_under_the_least_confidence_are_left_out_and_the_rest_renumbered
     assert len(sizes) == 3 and result.sidecar["settings"]["least_confidence"] == least
 
 
+def test_a_mask_that_is_split_another_way_has_its_components_judged(calibrated, tmp_path):
+    everything = run(calibrated, tmp_path / "all")
+    confidences = sorted(record.confidence or 0 for record in everything.records)
+    least = (confidences[1] + confidences[2]) / 2
+    result = run(calibrated, tmp_path / "acls", split="acls", least_confidence=least)
+    kept = [record for record in everything.records if (record.confidence or 0) >= least]
+    assert all(record.confidence is None for record in result.records)
+    assert sum(r.volume_mm3 for r in result.records) == pytest.approx(sum(r.volume_mm3 for r in kept))
+    assert result.sidecar["settings"]["least_confidence"] == least
+
+
 def test_a_bundles_least_confidence_holds_unless_another_is_stated(calibrated, tmp_path):
     plain = load_bundle(calibrated)
     output = replace(plain.spec.output, least_confidence=0.999)

@@ -14,6 +14,7 @@ import numpy as np
 from . import __version__
 from .atomic import check_not_input, writing_error
 from .bundle import DEFAULT_MODEL, Bundle, SplitName, resolve_bundle
+from .confidence import LesionConfidence
 from .engine.cascade import Typed, classify_lesions, types_of_channels
 from .engine.device import choose_device
 from .engine.model import Model, load_model
@@ -21,7 +22,7 @@ from .engine.scan import Prediction, Scan, predict_scan, read_scan
 from .errors import InputError
 from .export import CaseData, case_paths, subject_id, write_case
 from .image import NiftiWriter
-from .instances import METHODS, SmallLesionRule, split
+from .instances import METHODS, SmallLesionRule, label_components, split
 from .lesions import LesionRecord
 from .measure import measure_lesions, scan_type, type_map
 from .progress import Reporter
@@ -83,13 +84,12 @@ def segment(
     bundle = model.bundle if model else resolve_bundle(options.model)
     settings = run_settings(options, bundle)
     scan = read_scan(flair, options.t1, bundle)
-    calibrated = _as_calibrated(settings, bundle)
-    if options.least_confidence and not calibrated:
+    if options.least_confidence and not _at_own_threshold(settings, bundle):
         raise InputError(
-            f"model {bundle.spec.name} states no confidence at this threshold and split",
-            todo="Leave --least-confidence out, or --threshold and --split",
+            f"model {bundle.spec.name} states no confidence at this threshold",
+            todo="Leave --least-confidence out, or --threshold",
         )
-    if bundle.spec.output.confidence and not calibrated:
+    if bundle.spec.output.confidence and not _as_calibrated(settings, bundle):
         scan.warnings.append("no confidence is stated: it was fitted at the model's own threshold and split")
     for warning in scan.warnings:
         reporter.warn(warning)
@@ -116,14 +116,19 @@ def find_lesions(
 
     ``settings`` are those of `run_settings`; its threshold may be another each time, as the prediction stays
     as it is. A confidence is stated of lesions found as those were that it was fitted on, and of no others;
-    those under the least confidence are left out.
+    those under the least confidence are left out. Of a mask that is split another way, its components are.
     """
+    fitted, mask = bundle.spec.output.confidence, prediction.lesion >= settings["threshold"]
+    calibrated = _as_calibrated(settings, bundle)
+    if fitted and settings["least_confidence"] and not calibrated:
+        voxel_mm3 = abs(float(np.linalg.det(scan.affine[:3, :3])))
+        mask = _confident_components(mask, prediction.lesion, voxel_mm3, fitted, settings["least_confidence"])
     with scan.timed("splitting"):
         rule = SmallLesionRule() if settings["small_lesions"] == "drop" else None
         instances = split(
             settings["split"],
             prediction.lesion,
-            prediction.lesion >= settings["threshold"],
+            mask,
             scan.spacing,
             small_lesion_rule=rule,
             offsets=prediction.offsets,
@@ -134,8 +139,7 @@ def find_lesions(
         kinds = {i: kind for i, (kind, _) in typed.items()}
         confidences = {i: confidence for i, (_, confidence) in typed.items()}
         records = measure_lesions(instances, scan.affine, prediction.lesion, kinds, confidences)
-        fitted = bundle.spec.output.confidence
-        if fitted and _as_calibrated(settings, bundle):
+        if fitted and calibrated:
             records = fitted.stated(records)
             instances, records = _confident(instances, records, settings["least_confidence"])
     reporter.progress("typing", 1, 1)
@@ -166,15 +170,20 @@ def run_settings(options: SegmentOptions, bundle: Bundle) -> dict[str, Any]:
         "flip": options.flip or bool(bundle.spec.preprocessing.get("flip")),
         "t1": str(options.t1) if options.t1 else None,
     }
-    if not _as_calibrated(settings, bundle):
+    if not _at_own_threshold(settings, bundle):
         settings["least_confidence"] = 0.0
     return settings
 
 
 def _as_calibrated(settings: Mapping[str, Any], bundle: Bundle) -> bool:
     """Whether lesions are found as those were that a bundle's confidence was fitted on, if it has one."""
-    own = bundle.spec.output.threshold, _split_method("auto", bundle)
-    return bundle.spec.output.confidence is not None and (settings["threshold"], settings["split"]) == own
+    return _at_own_threshold(settings, bundle) and settings["split"] == _split_method("auto", bundle)
+
+
+def _at_own_threshold(settings: Mapping[str, Any], bundle: Bundle) -> bool:
+    """Whether a bundle's confidence holds for the components of the mask, if it has one."""
+    output = bundle.spec.output
+    return output.confidence is not None and settings["threshold"] == output.threshold
 
 
 def _split_method(wanted: str, bundle: Bundle) -> str:
@@ -215,6 +224,16 @@ def _confident(
     lookup[[record.lesion_id for record in kept]] = np.arange(1, len(kept) + 1)  # by size still
     renumbered = [replace(r, lesion_id=n) for n, r in enumerate(kept, start=1)]
     return lookup[instances], renumbered
+
+
+def _confident_components(
+    mask: np.ndarray, lesion: np.ndarray, voxel_mm3: float, fitted: LesionConfidence, least: float
+) -> np.ndarray:
+    """The mask without the components whose confidence is under ``least``."""
+    labels = label_components(mask)
+    voxels, sums = np.bincount(labels.ravel()), np.bincount(labels.ravel(), lesion.ravel())
+    sure = [fitted.of(s / n, n * voxel_mm3) >= least for s, n in zip(sums[1:], voxels[1:], strict=True)]
+    return np.array([False, *sure])[labels]
 
 
 def _case_data(
