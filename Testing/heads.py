@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save
 
 from LesionSegmenterLib import bundle
+from LesionSegmenterLib.engine.normalisation import NORMALISATION
 from LesionSegmenterLib.networks.uresnet import UResNet
 
 SHAPE, SPACING = (48, 60, 16), (3.0, 3.0, 6.0)
@@ -75,6 +76,7 @@ def bright_bundle(
     modalities: Sequence[str] = ("FLAIR",),
     widths: tuple[int, int] = (2, 2),
     version: str = "1.0",
+    normalisation: str = NORMALISATION,
 ) -> Path:
     """A bundle whose weights are set by hand: lesion where the inputs sum to over 4, stroke over BRIGHT.
 
@@ -98,7 +100,7 @@ def bright_bundle(
             "uresnet", {"in_channels": len(modalities), "out_channels": 3, "widths": list(widths)}
         ),
         inputs=[bundle.ModelInput(modality) for modality in modalities],
-        preprocessing={"normalisation": "deep-median-mad", "planes": "all"},
+        preprocessing={"normalisation": normalisation, "planes": "all"},
         output=bundle.Output("types", {1: 1, 2: 2}),
         shape="slice",
         training_data=[],

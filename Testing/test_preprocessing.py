@@ -7,7 +7,10 @@ import pytest
 
 from heads import SPACING, centred_affine, head
 from LesionSegmenterLib.engine import preprocessing
+from LesionSegmenterLib.engine.normalisation import Normalisation
 from LesionSegmenterLib.engine.resample import resample
+from LesionSegmenterLib.synthesis.anatomy import load_anatomy
+from LesionSegmenterLib.synthesis.head import add_noise, synthetic_head
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
@@ -61,6 +64,36 @@ def test_a_whole_head_and_its_stripped_brain_come_to_about_the_same_scale(scalp)
         seen.append(grid.scatter(working_image)[brain])
     assert abs(np.median(seen[0]) - np.median(seen[1])) < 0.15
     assert np.percentile(np.abs(seen[0] - seen[1]), 90) < 0.3
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_what_lies_around_the_brain_does_not_widen_the_intensities(seed):
+    rng = np.random.default_rng(seed)
+    made = synthetic_head(load_anatomy(), rng, skull=True)
+    whole = add_noise(made.flair, 3, rng)
+    brain = made.anatomy.brain > 0.5
+    # The neck below the brain: air, bone and muscle, which a depth in the head does not tell from brain.
+    depth = np.flatnonzero(brain.any((0, 1)))[0] + 30
+    neck = np.where(whole[..., :depth] > 0, rng.choice((4.0, 60.0, 220.0), (*whole.shape[:2], 1)), 0)
+    whole[..., :depth] = np.where(brain[..., :depth], whole[..., :depth], neck)
+
+    def spread(flair: np.ndarray, normalisation: Normalisation) -> float:
+        (image,), grid = preprocessing.prepare(flair, (1.0, 1.0, 1.0), normalisation=normalisation)
+        inside = grid.gather(brain) > 0.99
+        return float(np.subtract(*np.percentile(image[inside], (75, 25))))
+
+    assert spread(whole, "brain-median-mad") == pytest.approx(
+        spread(np.where(brain, whole, 0), "brain-median-mad"), rel=0.05
+    )
+    assert spread(whole, "deep-median-mad") < 0.9 * spread(np.where(brain, whole, 0), "deep-median-mad")
+
+
+def test_an_image_without_a_brain_to_find_is_normalised_by_its_depth():
+    ball = 100 + np.random.default_rng(0).normal(0, 5, (24, 24, 24)).astype(np.float32)  # 14 ml
+    image = np.pad(ball, 10)
+    (found,), _ = preprocessing.prepare(image, (1.0, 1.0, 1.0))
+    (deep,), _ = preprocessing.prepare(image, (1.0, 1.0, 1.0), normalisation="deep-median-mad")
+    np.testing.assert_allclose(found, deep, atol=0.1)
 
 
 @pytest.mark.parametrize(("gain", "offset"), [(0.01, 0), (37, 0), (2, 500)])

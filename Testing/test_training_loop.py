@@ -267,6 +267,14 @@ def test_another_seed_trains_another_network_and_may_not_resume(tmp_path, unbrok
     assert not torch.equal(other.network.head.weight, unbroken[0].network.head.weight)  # type: ignore[arg-type, union-attr]
 
 
+def test_a_run_that_an_earlier_version_began_with_other_intensities_is_refused(tmp_path, unbroken):
+    state = torch.load(unbroken[0].run / CHECKPOINT, weights_only=True)
+    del state["normalisation"]
+    torch.save(state, tmp_path / CHECKPOINT)
+    with pytest.raises(InputError, match=r"other intensities.*--start"):
+        make_trainer(tmp_path).fit(silent)
+
+
 def test_a_checkpoint_cut_short_is_refused_by_name(tmp_path, unbroken):
     content = (unbroken[0].run / CHECKPOINT).read_bytes()
     for length in (0, 100, len(content) // 2, len(content) - 50):

@@ -21,6 +21,7 @@ from lesion_training.trainer import Trainer
 from LesionSegmenterLib.bundle import Bundle, load_bundle
 from LesionSegmenterLib.engine.device import Device
 from LesionSegmenterLib.engine.model import load_model
+from LesionSegmenterLib.engine.normalisation import NORMALISATION
 from LesionSegmenterLib.errors import InputError
 from LesionSegmenterLib.labels import LesionType
 from LesionSegmenterLib.networks import NETWORKS, build
@@ -173,6 +174,12 @@ def test_pseudo_labels_leave_a_full_truth_alone_and_fill_what_was_ignored(tmp_pa
     assert (case.target[bright_case().target == 2] == 1).mean() > 0.95 and case.instances.max() == 1
 
 
+def test_pseudo_labels_of_a_model_that_reads_other_intensities_are_refused(tmp_path):
+    older = bright_bundle(tmp_path / "older", normalisation="deep-median-mad")
+    with pytest.raises(InputError, match="bright reads other intensities"):
+        add_pseudo_labels(marked_case(), dict.fromkeys(LesionType, 1), load_model(load_bundle(older), CPU))
+
+
 def test_a_model_completes_a_partial_truth_and_leaves_out_what_it_is_unsure_of(tmp_path):
     model = load_model(load_bundle(bright_bundle(tmp_path / "bright")), CPU)
     case = bright_case()
@@ -208,7 +215,8 @@ def test_the_shipped_models_channels_stand_for_the_types_that_share_them():
     assert recipe.classes == CLASSES and recipe.context_slices == 1
     made = specification(recipe)
     assert made.output.label_map == shipped.output.label_map
-    assert made.preprocessing == shipped.preprocessing and made.shape == shipped.shape
+    assert made.preprocessing == shipped.preprocessing | {"normalisation": NORMALISATION}
+    assert made.shape == shipped.shape
 
 
 def test_retraining_a_model_of_volumes_or_of_two_images_points_to_its_own_recipe(tmp_path):

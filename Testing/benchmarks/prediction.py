@@ -18,8 +18,9 @@ from LesionSegmenterLib.bundle import DEFAULT_MODEL, resolve_bundle
 from LesionSegmenterLib.engine.brain import rough_brain_mask
 from LesionSegmenterLib.engine.device import Device, choose_device
 from LesionSegmenterLib.engine.model import Model, load_model
+from LesionSegmenterLib.engine.normalisation import CLIP, deep_values, median_and_deviation
 from LesionSegmenterLib.engine.prediction import predict
-from LesionSegmenterLib.engine.preprocessing import CLIP, foreground, intensity_scale, prepare
+from LesionSegmenterLib.engine.preprocessing import foreground, prepare
 from LesionSegmenterLib.engine.slicing import context_indices
 from LesionSegmenterLib.networks import build
 
@@ -80,7 +81,7 @@ def run(repetitions: int) -> Table:
 
 def _slices(image: NDArray, spacing: tuple[float, ...], model: Model) -> torch.Tensor:
     """Uncropped normalised slices with their neighbours as channels: (slices, channels, i, j)."""
-    median, scale = intensity_scale(image, spacing, *foreground(image, spacing))
+    median, scale = median_and_deviation(deep_values(image, spacing, *foreground(image, spacing)))
     normalised = np.clip((image.astype(np.float32) - median) / scale, *CLIP)
     context = context_indices(image.shape[2], spacing[2], context_slices=model.preprocessing.context_slices)
     return torch.from_numpy(np.ascontiguousarray(np.moveaxis(normalised, 2, 0)[context]))

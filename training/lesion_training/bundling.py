@@ -35,6 +35,7 @@ from .recipe import Recipe, load_recipe, parse_recipe
 from .specification import specification
 
 CLASSIFIER = "classifier.safetensors"
+_FIRST_NORMALISATION = "deep-median-mad"  # of runs that note none
 _CLASSIFIER_DATA = ("bank_soop", "bank_lesymap", "bank_ms_components", "bank_ms_whole", "icbm152")
 
 
@@ -70,7 +71,7 @@ def make_bundle(
     result, progress = result_weights(run)
     weights = stored(result)
     start = _start_of(noted)
-    plain = specification(recipe, name, version)
+    plain = specification(recipe, name, version, noted.get("normalisation", _FIRST_NORMALISATION))
     if classifier is None and start is not None and plain.output.label_map == start.spec.output.label_map:
         classifier = start.classifier
     if classifier is not None and not classifier.is_file():

@@ -308,6 +308,8 @@ def _note_run(
     """Write down what the run is made of, once: a resumed run keeps its first note."""
     import torch
 
+    from LesionSegmenterLib.engine.normalisation import NORMALISATION
+
     note = options.out / NOTE
     if note.is_file():
         return
@@ -336,6 +338,7 @@ def _note_run(
             "start": started,
             "pseudo_labels": _by(options.pseudo_labels),
             "layers": options.layers,
+            "normalisation": NORMALISATION,
             "settings": asdict(recipe),
         },
     )

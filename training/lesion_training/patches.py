@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from LesionSegmenterLib.engine.preprocessing import CLIP
+from LesionSegmenterLib.engine.normalisation import CLIP
 
 from .cases import BACKGROUND, PreparedCase, is_lesion
 from .joining import add_neighbour, lesions_to_copy

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from LesionSegmenterLib.engine.model import Model
+from LesionSegmenterLib.engine.normalisation import NORMALISATION
 from LesionSegmenterLib.engine.prediction import predict
 from LesionSegmenterLib.errors import InputError
 from LesionSegmenterLib.instances import label_components
@@ -73,6 +74,11 @@ def _predicted(case: PreparedCase, model: Model) -> np.ndarray:
         raise InputError(
             f"model {spec.name} does not read FLAIRs as the recipe has them",
             todo="Take pseudo-labels from a model of the FLAIR's slices",
+        )
+    if model.preprocessing.normalisation != NORMALISATION:
+        raise InputError(
+            f"model {spec.name} reads other intensities ({model.preprocessing.normalisation})",
+            todo="Take pseudo-labels from a model trained with this version",
         )
     image = np.asarray(case.image, np.float32)
     return predict(model, [image], case.grid, lambda *_: None).channels

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from LesionSegmenterLib.engine.preprocessing import CLIP
+from LesionSegmenterLib.engine.normalisation import CLIP
 from LesionSegmenterLib.engine.slicing import CONTEXT_MM, CONTEXT_SLICES
 
 from .cases import BACKGROUND, DOUBTFUL, PreparedCase, is_lesion

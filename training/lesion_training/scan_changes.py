@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from LesionSegmenterLib.engine.preprocessing import foreground, intensity_scale
+from LesionSegmenterLib.engine.normalisation import deep_values
+from LesionSegmenterLib.engine.preprocessing import foreground
 from LesionSegmenterLib.engine.resample import resample
 from LesionSegmenterLib.image import spacing_of
 from LesionSegmenterLib.synthesis.head import add_noise, smooth_noise
@@ -120,8 +121,8 @@ def rescan(scan: Scan, protocol: Protocol, rng: np.random.Generator) -> Scan:
 
 
 def tissue_level(image: NDArray[np.float32], spacing: tuple[float, float, float]) -> float:
-    """The brain's typical intensity: the median of the deep foreground (see `preprocessing`)."""
-    return intensity_scale(image, spacing, *foreground(image, spacing))[0]
+    """The brain's typical intensity: the median of the deep foreground (see `normalisation`)."""
+    return float(np.median(deep_values(image, spacing, *foreground(image, spacing))))
 
 
 def _contrast(

@@ -6,13 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 from LesionSegmenterLib.bundle import Architecture, BundleSpec, ModelInput, Output
+from LesionSegmenterLib.engine.normalisation import NORMALISATION
 from LesionSegmenterLib.errors import InputError
 from LesionSegmenterLib.labels import LesionType
 
 from .recipe import NetworkSettings, Recipe
 
 
-def specification(recipe: Recipe, name: str = "run", version: str = "0") -> BundleSpec:
+def specification(
+    recipe: Recipe, name: str = "run", version: str = "0", normalisation: str = NORMALISATION
+) -> BundleSpec:
     """The bundle specification of a recipe's network: what it reads, how, and what its channels mean.
 
     A channel that several lesion types share means a lesion of no stated type.
@@ -25,7 +28,7 @@ def specification(recipe: Recipe, name: str = "run", version: str = "0") -> Bund
         channel: int(kinds[0] if len(kinds) == 1 else LesionType.LESION)
         for channel, kinds in sorted(types.items())
     }
-    preprocessing: dict[str, Any] = {"normalisation": "deep-median-mad"}
+    preprocessing: dict[str, Any] = {"normalisation": normalisation}
     if recipe.patches is not None:
         preprocessing["patch"] = recipe.patches.size
     else:

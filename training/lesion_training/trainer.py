@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from LesionSegmenterLib.bundle import Bundle
 from LesionSegmenterLib.engine.device import Device
+from LesionSegmenterLib.engine.normalisation import NORMALISATION
 from LesionSegmenterLib.errors import Cancelled, InputError, LesionSegmenterError
 from LesionSegmenterLib.networks import build
 from LesionSegmenterLib.networks.conflunet import INSTANCE_CHANNELS
@@ -234,6 +235,7 @@ class Trainer:
                 "loss": self.loss,
                 "seconds": self.seconds,
                 "seed": self.seed,
+                "normalisation": NORMALISATION,
                 "network": self.network.state_dict(),
                 "averaged": self.averaged.state_dict(),
                 "optimiser": self.optimiser.state_dict(),
@@ -258,6 +260,12 @@ class Trainer:
             raise unreadable(path) from error
         if state["seed"] != self.seed:
             raise InputError(f"the checkpoint was made with seed {state['seed']}", path, "Use that seed")
+        if state.get("normalisation") != NORMALISATION:
+            raise InputError(
+                "the run was begun with other intensities, by an earlier version",
+                path,
+                "Make a bundle of it and --start from that in another --out",
+            )
         self.scaler.load_state_dict(state.get("scaler", {}) if self.scaler.is_enabled() else {})
         self.step, self.loss, self.seconds = state["step"], state["loss"], state["seconds"]
         self.best, self.scorings_without_gain = state.get("best"), state.get("scorings_without_gain", 0)

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from LesionSegmenterLib.engine.preprocessing import CLIP
+from LesionSegmenterLib.engine.normalisation import CLIP
 
 from .patches import AIR, Patch
 

@@ -16,12 +16,14 @@ from ..networks.conflunet import INSTANCE_CHANNELS
 from ..strict_json import parse
 from .device import Device
 from .fusion import fuse
+from .normalisation import Normalisation
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What a bundle's ``preprocessing`` may say; the engine knows one normalisation.
+    """What a bundle's ``preprocessing`` may say.
 
+    normalisation : where intensities are taken from, see `normalisation`.
     context_slices : neighbours on each side that a 2D network sees as further channels.
     planes : how a 2D network reads isotropic volumes: slice by slice; in ``all`` three planes, averaged; or
         as far as these are ``agreed``, the least probability of the three. A fold of cortex that lies along a
@@ -31,7 +33,7 @@ class Preprocessing:
     flip : whether the prediction is always averaged with that of the mirrored image.
     """
 
-    normalisation: Literal["deep-median-mad"]
+    normalisation: Normalisation
     context_slices: int = 0
     planes: Literal["slices", "all", "agreed"] = "slices"
     patch: list[int] | None = None

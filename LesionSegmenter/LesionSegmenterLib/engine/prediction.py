@@ -13,7 +13,8 @@ from ..errors import BundleError
 from ..networks.conflunet import INSTANCE_CHANNELS
 from .batches import BatchRunner
 from .model import Model
-from .preprocessing import CLIP, WorkingGrid
+from .normalisation import CLIP
+from .preprocessing import WorkingGrid
 from .slicing import context_indices
 from .windows import gaussian_window, window_starts
 

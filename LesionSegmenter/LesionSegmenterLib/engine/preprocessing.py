@@ -1,9 +1,7 @@
 """From a canonical FLAIR to the network's working grid and intensities, and back again.
 
 The same code prepares training cases and new ones. A volume is cropped to the head or brain, resampled to
-1 mm in plane, and its intensities are centred on the median of the deep foreground (at least 15 mm inside
-the surface, so that scalp and skull weigh as little in a whole head as in a stripped brain) and divided by
-1.4826 times the median absolute deviation there.
+1 mm in plane, and normalised (see `normalisation`).
 """
 
 from __future__ import annotations
@@ -17,12 +15,19 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from ..errors import InputError
+from .normalisation import (
+    CLIP,
+    NORMALISATION,
+    Normalisation,
+    brain_of,
+    deep_values,
+    median_and_deviation,
+    without_outliers,
+)
 from .resample import resample
 
 WORKING_MM = 1.0
 ISOTROPIC_BELOW_MM = 1.5  # thinner slices are resampled to 1 mm and read in all three planes
-DEEP_MM = 15.0
-CLIP = (-4.0, 10.0)
 _COARSE_MM = 4.0
 _MARGIN_MM = 6.0
 
@@ -113,27 +118,6 @@ def _brightest_air(coarse: np.ndarray) -> float:
     return min(air + max(0.1 * (float(np.median(bright)) - air), 4 * spread), 0.6 * middle)
 
 
-def intensity_scale(
-    array: np.ndarray, spacing: tuple[float, ...], mask: np.ndarray, factors: tuple[int, ...]
-) -> tuple[float, float]:
-    """(median, 1.4826 * median absolute deviation) of the deep foreground, in the image's units."""
-    sampling = [f * s for f, s in zip(factors, spacing, strict=True)]
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1), sampling)[1:-1, 1:-1, 1:-1]
-    deep = depth >= min(DEEP_MM, 0.5 * depth.max())
-    fine = deep
-    for axis, (factor, size) in enumerate(zip(factors, array.shape, strict=True)):
-        fine = np.repeat(fine, factor, axis=axis).take(range(size), axis=axis)
-    values = array[fine]
-    values = values[:: max(1, values.size // 500_000)]
-    median = float(np.median(values))
-    scale = 1.4826 * float(np.median(np.abs(values - median)))
-    if scale <= 0:
-        scale = float(values.std())
-    if scale <= 0:
-        raise InputError("the brain has one constant intensity", todo="Check that it is a FLAIR volume")
-    return median, scale
-
-
 def working_grid(
     shape: tuple[int, ...],
     spacing: tuple[float, ...],
@@ -175,7 +159,11 @@ def _three(values: Sequence[Any]) -> tuple[Any, Any, Any]:
 
 
 def prepare(
-    flair: np.ndarray, spacing: tuple[float, ...], *others: np.ndarray, keep_slices: bool = True
+    flair: np.ndarray,
+    spacing: tuple[float, ...],
+    *others: np.ndarray,
+    keep_slices: bool = True,
+    normalisation: Normalisation = NORMALISATION,
 ) -> tuple[list[np.ndarray], WorkingGrid]:
     """The working images (float32, clipped to CLIP) and their grid.
 
@@ -189,15 +177,28 @@ def prepare(
         Further modalities on the same grid, normalised in the same region.
     keep_slices : bool
         Whether thick slices stay as they are (2D networks) or become 1 mm too (3D networks).
+    normalisation
+        Where intensities are taken from, see `normalisation`.
 
     Raises InputError where no head or brain can be told from the background.
     """
     mask, factors = foreground(flair, spacing)
     grid = working_grid(flair.shape, spacing, mask, factors, keep_slices=keep_slices)
+    working = grid.gather(flair)
+    brain = None
+    if normalisation == "brain-median-mad":
+        brain = brain_of(working, grid.spacing, deep_values(flair, spacing, mask, factors))
     images = []
     for array in (flair, *others):
-        median, scale = intensity_scale(array, spacing, mask, factors)
-        image = grid.gather(array) - median  # a new array: what was gathered may be a view of the caller's
+        if array is not flair:
+            working = grid.gather(array)
+        if brain is not None:
+            median, scale = without_outliers(working[brain])
+        else:
+            deep = deep_values(array, spacing, mask, factors)
+            estimate = median_and_deviation if normalisation == "deep-median-mad" else without_outliers
+            median, scale = estimate(deep)
+        image = working - median  # a new array: what was gathered may be a view of the caller's
         image /= scale
         images.append(np.clip(image, *CLIP, out=image))
     return images, grid

@@ -101,7 +101,13 @@ def predict_scan(scan: Scan, model: Model, reporter: Reporter, flip: bool = Fals
     with scan.timed("preparing"):
         others = [] if scan.t1 is None else [scan.t1]
         try:
-            images, grid = prepare(scan.array, scan.spacing, *others, keep_slices=model.is_2d)
+            images, grid = prepare(
+                scan.array,
+                scan.spacing,
+                *others,
+                keep_slices=model.is_2d,
+                normalisation=model.preprocessing.normalisation,
+            )
         except InputError as error:  # it knows the array alone
             raise InputError(error.what, scan.volume.path, error.todo) from error
         brain = grid.scatter(rough_brain_mask(images[0], grid.spacing).astype(np.float32)) > 0.5
