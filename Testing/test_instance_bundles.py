@@ -65,9 +65,11 @@ def write(folder: Path, network: nn.Module, spec: bundles.BundleSpec) -> Path:
 def cone_bundle(folder: Path, **changes) -> Path:
     """A tiny ConfLUNet whose weights are set by hand: lesion from a brightness on, heat the brightness.
 
-    The skip of the finest level passes the brightness on; nothing comes up from below, offsets are 0.
+    The skip of the finest level passes the brightness on; nothing comes up from below. Offsets along the
+    first axis are the brightness of the next voxel less that of the last one, which of a cone's voxels leads
+    to its tip; along the others they are 0.
     """
-    network = ConfLUNet(widths=(2, 2, 2))
+    network = ConfLUNet(widths=(4, 2, 2))
     with torch.no_grad():
         for name, weights in network.named_parameters():
             is_scale = weights.ndim == 1 and name.endswith("weight")  # of a batch norm
@@ -75,9 +77,11 @@ def cone_bundle(folder: Path, **changes) -> Path:
         convolutions = [m for m in (*network.down[0], *network.after[-1]) if isinstance(m, nn.Conv3d)]
         for convolution in convolutions:
             convolution.weight[0, 0, 1, 1, 1] = 1
+        convolutions[-1].weight[1, 0, 2, 1, 1] = convolutions[-1].weight[2, 0, 0, 1, 1] = 1
+        network.head.weight[3, 1], network.head.weight[3, 2] = 7, -7
         network.head.weight[1, 0], network.head.bias[1] = 20, -32  # half way at 1.6
         network.head.weight[2, 0] = 0.1
-    return write(folder, network, spec_of("conflunet", {"widths": [2, 2, 2]}, **changes))
+    return write(folder, network, spec_of("conflunet", {"widths": [4, 2, 2]}, **changes))
 
 
 def run(flair: Path, out: Path, model: Path, *options: str) -> tuple[np.ndarray, dict]:

@@ -3,7 +3,7 @@
 from .acls import acls, acls_conflunet
 from .components import Connectivity, label_components, renumber, split_disconnected, voxels_by_id
 from .methods import METHODS, split
-from .offsets import OffsetField, split_by_offsets
+from .offsets import OffsetField, group_by_offsets, split_by_offsets
 from .small import SmallLesionRule, drop_small
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "acls",
     "acls_conflunet",
     "drop_small",
+    "group_by_offsets",
     "label_components",
     "renumber",
     "split",

@@ -14,8 +14,9 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from ..errors import InputError
-from .components import Connectivity, label_components, split_disconnected
+from .components import Connectivity, label_components, renumber, split_disconnected
 from .nearest import nearest_id
+from .separation import merge_unseparated
 
 HEAT_THRESHOLD = 0.2  # the public code has 0.1, which on real FLAIRs gives centres of nothing
 CENTRES_APART_MM = 3.0  # the least diameter of a lesion that counts (the small-lesion rule)
@@ -50,6 +51,16 @@ class OffsetField:
 
 
 def split_by_offsets(mask: npt.NDArray[Any], field: OffsetField) -> npt.NDArray[np.int32]:
+    """Lesions by `group_by_offsets`, without the cuts that the offsets do not support (`merge_unseparated`).
+
+    Arguments, result and errors are those of `group_by_offsets`.
+    """
+    groups = group_by_offsets(mask, field)
+    voxels = np.stack(np.unravel_index(np.flatnonzero(groups), groups.shape), axis=1)
+    return renumber(merge_unseparated(groups, field.votes(voxels) * np.asarray(field.spacing, float)))
+
+
+def group_by_offsets(mask: npt.NDArray[Any], field: OffsetField) -> npt.NDArray[np.int32]:
     """Group a mask's voxels into lesions: each goes to the centre nearest in mm to where its offset points.
 
     Centres are the `heat_peaks` of at least `HEAT_THRESHOLD`, without those that lie under `CENTRES_APART_MM`
