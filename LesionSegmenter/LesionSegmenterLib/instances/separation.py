@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-LEAST_SEPARATION = 4.0  # a bar cut in its middle, all voxels voting for themselves, has 2 sqrt(3) = 3.5
-VOTE_ERROR_MM = 0.5  # votes are known no better, however well those of a few voxels agree
+LEAST_SEPARATION = 3.5  # a bar cut in its middle, all voxels voting for themselves, has 2 sqrt(3) = 3.46
+VOTE_ERROR_MM = 0.25  # votes are known no better, however well those of a few voxels agree
 
 
 def merge_unseparated(

@@ -30,13 +30,14 @@ PROGRAMMES: tuple[Programme, ...] = ("ms", "wmh", "stroke", "mixed")
 class LesionGroup:
     """Lesions of one type, painted alike: ids on the anatomy's grid, 0 outside, and their contrast.
 
-    contrast : how far they stand above white matter, which is about 100; WMH and MS lesions at least a fifth
-        further than the head's cortex does.
+    contrast : how far they stand above white matter, which is about 100.
+    over_cortex : WMH and MS lesions stand at least so many times as far above it as the head's cortex does.
     """
 
     type: LesionType
     instances: np.ndarray
     contrast: float
+    over_cortex: float = 1.2
 
 
 BankMasks = Callable[[Anatomy, np.random.Generator], np.ndarray | None]
@@ -69,7 +70,7 @@ def random_lesions(
     if programme in ("wmh", "mixed"):
         severity = float(rng.uniform(0.4, 3))
         _, wmh = wmh_mask(anatomy.ventricles, anatomy.white > 0.5, (1.0, 1.0, 1.0), rng, severity)
-        yield LesionGroup(LesionType.WMH, wmh, float(rng.uniform(28, 70)))
+        yield LesionGroup(LesionType.WMH, wmh, float(rng.uniform(28, 70)), _over_cortex(rng))
 
 
 def _multiple_sclerosis(anatomy: Anatomy, rng: np.random.Generator) -> LesionGroup:
@@ -78,7 +79,12 @@ def _multiple_sclerosis(anatomy: Anatomy, rng: np.random.Generator) -> LesionGro
     fingers += [beside(level, rng) for level, joined in zip(fingers, touching, strict=True) if joined]
     levels = fingers + juxtacortical(anatomy, rng, int(rng.integers(0, 9)))
     levels += infratentorial(anatomy, rng, int(rng.integers(0, 4)))
-    return LesionGroup(LesionType.MS, numbered(levels), float(rng.uniform(30, 75)))
+    return LesionGroup(LesionType.MS, numbered(levels), float(rng.uniform(30, 75)), _over_cortex(rng))
+
+
+def _over_cortex(rng: np.random.Generator) -> float:
+    """As real lesions: see docs/synthesis.md, which measures both."""
+    return float(rng.uniform(1.3, 2.3))
 
 
 def _strokes(anatomy: Anatomy, rng: np.random.Generator, infarcts: BankMasks | None) -> LesionGroup:

@@ -59,8 +59,7 @@ def scan_of(
     every side than its image.
     """
     flair = head.flair.copy()
-    # Lesions of the white matter outshine the cortex; strokes may not.
-    faintest = 1.2 * (float(np.median(flair[head.anatomy.gray > 0.8])) - _WHITE)
+    cortex = float(np.median(flair[head.anatomy.gray > 0.8])) - _WHITE
     truth = np.zeros(flair.shape, np.int32)
     types: dict[int, LesionType] = {}
     for group in groups:
@@ -68,10 +67,14 @@ def scan_of(
         inner = tuple(slice(margin, margin + n) for n in group.instances.shape)
         brain, ids = flair[inner], truth[inner]
         free = (ids == 0) & (group.instances > 0)
+        # Lesions of the white matter outshine the cortex; strokes may not.
+        faintest = 0.0 if group.type is LesionType.STROKE else group.over_cortex * cortex
         painted = paint(
             brain,
             soft_mask(free, (0.6, 0.6, 0.6)),
-            group.contrast if group.type is LesionType.STROKE else max(group.contrast, faintest),
+            group.contrast
+            if group.type is LesionType.STROKE
+            else max(group.contrast, group.over_cortex * cortex),
             rng,
             normal=_WHITE,
             fluid=_FLUID,
