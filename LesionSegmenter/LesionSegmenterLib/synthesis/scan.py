@@ -72,9 +72,7 @@ def scan_of(
         painted = paint(
             brain,
             soft_mask(free, (0.6, 0.6, 0.6)),
-            group.contrast
-            if group.type is LesionType.STROKE
-            else max(group.contrast, group.over_cortex * cortex),
+            max(group.contrast, faintest),
             rng,
             normal=_WHITE,
             fluid=_FLUID,
