@@ -17,6 +17,7 @@ from LesionSegmenterLib.engine import preprocessing
 from LesionSegmenterLib.engine.device import Device
 from LesionSegmenterLib.engine.model import Model, load_model
 from LesionSegmenterLib.engine.prediction import predict
+from LesionSegmenterLib.engine.scan import _astray
 from LesionSegmenterLib.engine.windows import gaussian_window, window_starts
 from LesionSegmenterLib.networks import NETWORKS
 
@@ -211,3 +212,17 @@ def test_what_planes_agree_on_is_their_least_probability_of_a_lesion(tmp_path):
     np.testing.assert_array_equal(
         predict(agreed, [image], thick, silent).channels, predict(by_slices, [image], thick, silent).channels
     )
+
+
+def test_a_finding_that_touches_the_brain_nowhere_is_left_out():
+    lesion, brain = np.zeros((12, 6, 6), np.float32), np.zeros((12, 6, 6), bool)
+    brain[:5] = True
+    lesion[4:8, 2:4, 2:4], lesion[10:, 2:4, 2:4] = (
+        0.9,
+        0.9,
+    )  # one grows out of the brain, one lies in the neck
+    lesion[6, 0, 0] = 0.05
+    expected = np.zeros(lesion.shape, bool)
+    expected[10:, 2:4, 2:4] = True
+    np.testing.assert_array_equal(_astray(lesion, brain), expected)
+    assert not _astray(lesion, np.zeros(brain.shape, bool)).any(), "without a brain nothing is known"

@@ -121,6 +121,9 @@ def test_the_bundle_of_an_older_run_reads_the_intensities_that_it_was_trained_wi
     for folder, expected in ((run, "brain-median-mad"), (tmp_path / "run", "deep-median-mad")):
         assert main(["bundle", str(folder), "--out", str(tmp_path / expected), "--name", "made"]) == 0
         assert load_bundle(tmp_path / expected).spec.preprocessing["normalisation"] == expected
+    other = ["--out", str(tmp_path / "other"), "--name", "other", "--normalisation", "brain-median-mad"]
+    assert main(["bundle", str(tmp_path / "run"), *other]) == 0
+    assert load_bundle(tmp_path / "other").spec.preprocessing["normalisation"] == "brain-median-mad"
 
 
 def test_a_run_notes_whose_pseudo_labels_it_has_and_the_card_says_so(data, tmp_path, monkeypatch):

@@ -57,6 +57,7 @@ def make_bundle(
     scores: dict[str, Any],
     threshold: float | None,
     calibration: Calibration | None = None,
+    normalisation: str | None = None,
 ) -> Bundle:
     """Write the bundle of a run: its best weights by validation, else the averaged ones.
 
@@ -71,7 +72,8 @@ def make_bundle(
     result, progress = result_weights(run)
     weights = stored(result)
     start = _start_of(noted)
-    plain = specification(recipe, name, version, noted.get("normalisation", _FIRST_NORMALISATION))
+    trained_on = noted.get("normalisation", _FIRST_NORMALISATION)
+    plain = specification(recipe, name, version, normalisation or trained_on)
     if classifier is None and start is not None and plain.output.label_map == start.spec.output.label_map:
         classifier = start.classifier
     if classifier is not None and not classifier.is_file():

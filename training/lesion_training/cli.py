@@ -8,6 +8,7 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
+from typing import get_args
 
 from LesionSegmenterLib.command_line import (
     OneLineParser,
@@ -15,6 +16,7 @@ from LesionSegmenterLib.command_line import (
     mend_streams,
     whole_number,
 )
+from LesionSegmenterLib.engine.normalisation import Normalisation
 from LesionSegmenterLib.progress import JsonReporter
 
 from . import calibrate, ensembling, evaluate_command, fit_command, robustness_command, synth, types_command
@@ -74,6 +76,10 @@ def _parser() -> argparse.ArgumentParser:
     bundle.add_argument("--version", default="0.1.0")
     bundle.add_argument("--classifier", type=Path, help="the cascade's second stage")
     bundle.add_argument("--threshold", type=float, help="default: 0.5, or that of the model it began with")
+    bundle.add_argument(
+        "--normalisation", choices=get_args(Normalisation),
+        help="what intensities it reads; default: those it was trained on",
+    )  # fmt: skip
     bundle.add_argument("--scores", type=Path, help="what evaluate --json wrote")
     bundle.add_argument("--calibration", type=Path, help="what calibrate --out wrote: threshold, confidence")
     bundle.set_defaults(run=_bundle)
@@ -102,6 +108,7 @@ def _bundle(options: argparse.Namespace) -> None:
         classifier=options.classifier,
         scores=read_json(options.scores) if options.scores else {},
         threshold=options.threshold,
+        normalisation=options.normalisation,
         calibration=read_calibration(options.calibration) if options.calibration else None,
     )
     print(f"Bundle {made.spec.name} {made.spec.version} written to {made.folder}")

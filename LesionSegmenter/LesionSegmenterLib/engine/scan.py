@@ -13,7 +13,7 @@ import numpy as np
 from ..bundle import Bundle
 from ..errors import BundleError, InputError
 from ..image import Orientation, Volume, read_volume, resample_onto, spacing_of, to_canonical
-from ..instances import OffsetField
+from ..instances import OffsetField, label_components
 from ..labels import LesionType
 from ..progress import Reporter
 from .brain import rough_brain_mask
@@ -21,6 +21,7 @@ from .model import Model
 from .prediction import ClassProbabilities, predict
 from .preprocessing import WorkingGrid, prepare
 
+_FOUND = 0.1  # probability from which on neighbouring voxels belong to one finding
 _LEAST_OVERLAP = 0.5  # of the FLAIR that a T1 must cover before the user is warned
 
 
@@ -110,15 +111,25 @@ def predict_scan(scan: Scan, model: Model, reporter: Reporter, flip: bool = Fals
             )
         except InputError as error:  # it knows the array alone
             raise InputError(error.what, scan.volume.path, error.todo) from error
-        brain = grid.scatter(rough_brain_mask(images[0], grid.spacing).astype(np.float32)) > 0.5
+        brain = rough_brain_mask(images[0], grid.spacing)
     reporter.progress("preparing", 1, 1)
     with scan.timed("predicting"):
         result = predict(model, images, grid, reporter.progress, flip=flip)
+        result.channels[:, _astray(result.channels.sum(axis=0), brain)] = 0
         return _on_scan(result, grid, brain, model.bundle)
 
 
+def _astray(lesion: np.ndarray, brain: np.ndarray) -> np.ndarray:
+    """Where a probability (i, j, k) finds something that touches the brain nowhere, as in face and neck."""
+    found = label_components(lesion > _FOUND, 26)
+    touching = np.zeros(int(found.max(initial=0)) + 1, bool)
+    touching[found[brain]] = True
+    touching[0] = True
+    return ~touching[found] if brain.any() else np.zeros(found.shape, bool)
+
+
 def _on_scan(result: ClassProbabilities, grid: WorkingGrid, brain: np.ndarray, bundle: Bundle) -> Prediction:
-    """The network's output back on the scan's grid."""
+    """The network's output, and the brain on the working grid, back on the scan's grid."""
     label_map = bundle.spec.output.label_map
     if max(label_map, default=0) > len(result.channels):
         raise BundleError(
@@ -138,7 +149,8 @@ def _on_scan(result: ClassProbabilities, grid: WorkingGrid, brain: np.ndarray, b
             channels = {kind: grid.scatter(p) for kind, p in typed.items()}
     elif LesionType.STROKE in typed:
         stroke = grid.scatter(typed[LesionType.STROKE] / np.maximum(total, 1e-6))
-    return Prediction(lesion, brain, stroke, channels, offsets, result.notes)
+    on_scan = grid.scatter(brain.astype(np.float32)) > 0.5
+    return Prediction(lesion, on_scan, stroke, channels, offsets, result.notes)
 
 
 def _read_t1(path: Path | None, flair: Volume, bundle: Bundle) -> tuple[np.ndarray | None, list[str]]:
