@@ -195,9 +195,7 @@ def prepare(
         if brain is not None:
             median, scale = without_outliers(working[brain])
         else:
-            deep = deep_values(array, spacing, mask, factors)
-            estimate = median_and_deviation if normalisation == "deep-median-mad" else without_outliers
-            median, scale = estimate(deep)
+            median, scale = median_and_deviation(deep_values(array, spacing, mask, factors))
         image = working - median  # a new array: what was gathered may be a view of the caller's
         image /= scale
         images.append(np.clip(image, *CLIP, out=image))
