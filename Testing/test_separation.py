@@ -9,8 +9,6 @@ from LesionSegmenterLib.instances import OffsetField, group_by_offsets, renumber
 from LesionSegmenterLib.instances.separation import LEAST_SEPARATION, VOTE_ERROR_MM, merge_unseparated
 from phantoms import as_partition, smooth_noise
 
-Votes = dict[tuple[int, ...], np.ndarray]
-
 
 def bar(length: int, parts: int = 2) -> np.ndarray:
     """A bar along i, cut into parts of equal length."""
