@@ -197,8 +197,11 @@ def test_a_bundle_that_was_edited(refused, flair, bright, tmp_path):
     refused(save_head(flair), str(folder), "cut short or edited", options=("--model", folder))
 
 
-def test_offsets_from_a_model_without_any(refused, flair):
-    refused(save_head(flair), "no offsets", "--split components", options=("--split", "offsets"))
+def test_offsets_from_a_splitter_without_any(refused, flair, bright):
+    refused(
+        save_head(flair), "no offsets", "--split components",
+        options=("--split", "offsets", "--splitter", bright),
+    )  # fmt: skip
 
 
 def test_a_subject_that_is_no_bids_label_is_refused_before_any_work(refused, flair):

@@ -133,6 +133,18 @@ def test_thick_slices_are_split_too_and_components_can_be_asked_for(tmp_path, co
     assert run(flair, tmp_path / "whole", cones, "--split", "components")[0].max() == 2
 
 
+def test_offsets_of_a_splitter_part_what_a_model_without_offsets_finds(tmp_path, cones, bright):
+    flair = tmp_path / "flair.nii.gz"
+    image = save_cones(flair, (66, 86, 50), (2.0, 2.0, 2.0))
+    found, _ = run(flair, tmp_path / "found", bright)
+    ids, sidecar = run(flair, tmp_path / "out", bright, "--split", "offsets", "--splitter", str(cones))
+    assert found.max() == 2
+    assert sidecar["settings"]["splitter"] == "conflunet 1.0"
+    assert "predicting offsets" in sidecar["seconds"]
+    check_cones(ids, image.affine)
+    np.testing.assert_array_equal(ids > 0, found > 0)
+
+
 def test_ids_are_the_same_in_every_run_and_whatever_the_order_of_the_files_axes(tmp_path, cones):
     image = save_cones(tmp_path / "first.nii.gz", (44, 57, 33), (3.0, 3.0, 3.0))
     turn = [[1, -1], [0, 1], [2, -1]]

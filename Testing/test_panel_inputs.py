@@ -108,9 +108,10 @@ def test_a_folder_that_is_no_bundle_is_not_added(inputs: Any, tmp_path: Path) ->
     assert "no model bundle here" in inputs.panel.told[-1]
 
 
-def test_only_a_network_that_predicts_offsets_can_be_split_by_them(
-    models: Path, bright: Path, panel: Any
+def test_without_the_instance_model_only_a_network_that_predicts_offsets_can_be_split_by_them(
+    models: Path, bright: Path, panel: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("LesionSegmenterLib.panel.inputs.INSTANCE_MODEL", "not-there")
     spec = json.loads((bright / "bundle.json").read_text())
     add(models, bright, name="offsetter", output=spec["output"] | {"kind": "instances"}, shape="volume")
     inputs, ui = panel.panel.inputs, panel.ui("inputs")
@@ -122,6 +123,13 @@ def test_only_a_network_that_predicts_offsets_can_be_split_by_them(
     panel.choose(ui.modelComboBox, SHIPPED)
     assert not offsets.isEnabled()
     assert ui.splitComboBox.currentText == "auto" == panel.panel.parameters.split
+
+
+def test_what_any_model_finds_can_be_split_by_the_instance_models_offsets(panel: Any) -> None:
+    ui = panel.ui("inputs")
+    panel.choose(ui.modelComboBox, SHIPPED)
+    panel.choose(ui.splitComboBox, "offsets")
+    assert panel.panel.inputs.engine_arguments()[2:4] == ["--split", "offsets"]
 
 
 def test_a_scene_keeps_its_model_also_where_that_is_not_there(panel: Any) -> None:

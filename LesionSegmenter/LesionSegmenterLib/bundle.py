@@ -30,6 +30,7 @@ SplitName = Literal["auto", "components", "acls", "acls-conflunet", "offsets"]
 
 SCHEMA_VERSION = 1
 DEFAULT_MODEL = "uresnet-flair"
+INSTANCE_MODEL = "conflunet-flair"  # whose offsets split what another model finds
 SPECIFICATION = "bundle.json"
 WEIGHTS = "weights.safetensors"
 CARD = "MODEL_CARD.md"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 MODES = ("bar", "json", "none")
@@ -33,6 +34,23 @@ def overall(stage: str, done: int, total: int) -> float:
     """The share of the whole run that is done, 0..1; a stage of no known place is a whole run by itself."""
     start, stop = _STAGES.get(stage, (0.0, 1.0))
     return start + (stop - start) * min(1.0, done / max(total, 1))
+
+
+@dataclass(frozen=True)
+class StageReporter:
+    """Tells all that goes on within one stage of a run as progress of that stage."""
+
+    whole: Reporter
+    stage: str
+
+    def progress(self, _stage: str, done: int, total: int) -> None:
+        self.whole.progress(self.stage, done, total)
+
+    def warn(self, message: str) -> None:
+        self.whole.warn(message)
+
+    def close(self) -> None:
+        """The whole is closed by whoever opened it."""
 
 
 class NoReporter:

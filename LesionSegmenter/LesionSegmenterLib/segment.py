@@ -13,7 +13,7 @@ import numpy as np
 
 from . import __version__
 from .atomic import check_not_input, writing_error
-from .bundle import DEFAULT_MODEL, Bundle, SplitName, resolve_bundle
+from .bundle import DEFAULT_MODEL, INSTANCE_MODEL, Bundle, SplitName, resolve_bundle
 from .confidence import LesionConfidence
 from .engine.cascade import Typed, classify_lesions, types_of_channels
 from .engine.device import choose_device
@@ -25,7 +25,7 @@ from .image import NiftiWriter
 from .instances import METHODS, SmallLesionRule, label_components, split
 from .lesions import LesionRecord
 from .measure import measure_lesions, scan_type, type_map
-from .progress import Reporter
+from .progress import Reporter, StageReporter
 from .report import qc_montage
 
 SmallLesions = Literal["keep", "drop"]
@@ -37,11 +37,13 @@ class SegmentOptions:
 
     small_lesions : what becomes of lesions under 3 mm on any side or of at most 14 mm3, the clinical
         definition of an MS lesion (as in ConfLUNet): ``keep`` or ``drop``.
+    splitter : the model of instances whose offsets split what a model without any finds, for ``offsets``.
     """
 
     t1: Path | None = None
     model: str = DEFAULT_MODEL
     split: str = "auto"
+    splitter: str = INSTANCE_MODEL
     device: str = "auto"
     precision: str = "auto"
     subject: str | None = None
@@ -64,9 +66,30 @@ class SegmentResult:
 def load(options: SegmentOptions) -> Model:
     """The model of the options on their device, for `segment` to use for several images.
 
-    Raises BundleError for a model that is not there or damaged, InputError for a device that is not there.
+    Raises BundleError for a model that is not there or damaged, InputError for a device that is not there and
+    for a splitter without offsets.
     """
-    return load_model(resolve_bundle(options.model), choose_device(options.device, options.precision))
+    bundle = resolve_bundle(options.model)
+    return _loaded(bundle, _splitter(options, bundle), options)
+
+
+def _splitter(options: SegmentOptions, bundle: Bundle) -> Bundle | None:
+    """The model of instances whose offsets split what ``bundle`` finds; None where none is needed."""
+    if options.split != "offsets" or bundle.spec.output.kind == "instances":
+        return None
+    splitter = resolve_bundle(options.splitter)
+    if splitter.spec.output.kind != "instances" or len(splitter.spec.inputs) > 1:
+        raise InputError(
+            f"model {splitter.spec.name} predicts no offsets from a FLAIR to split by",
+            todo=f"Use --splitter {INSTANCE_MODEL}, or --split {', '.join(METHODS)}",
+        )
+    return splitter
+
+
+def _loaded(bundle: Bundle, splitter: Bundle | None, options: SegmentOptions) -> Model:
+    device = choose_device(options.device, options.precision)
+    model = load_model(bundle, device)
+    return replace(model, splitter=load_model(splitter, device)) if splitter else model
 
 
 def segment(
@@ -82,7 +105,8 @@ def segment(
     subject = subject_id(flair.name) if options.subject is None else options.subject
     _check_output(out, subject, [path for path in (flair, options.t1) if path])
     bundle = model.bundle if model else resolve_bundle(options.model)
-    settings = run_settings(options, bundle)
+    splitter = model.splitter.bundle if model and model.splitter else _splitter(options, bundle)
+    settings = run_settings(options, bundle, splitter)
     scan = read_scan(flair, options.t1, bundle)
     if options.least_confidence and not _at_own_threshold(settings, bundle):
         raise InputError(
@@ -95,10 +119,15 @@ def segment(
         reporter.warn(warning)
     reporter.progress("reading", 2, 3)
     if model is None:
-        model = load_model(bundle, choose_device(options.device, options.precision))
+        model = _loaded(bundle, splitter, options)
     reporter.progress("reading", 3, 3)
 
     prediction = predict_scan(scan, model, reporter, options.flip)
+    if model.splitter and splitter:
+        with scan.timed("predicting offsets"):
+            apart = replace(scan, seconds={})
+            offsets = predict_scan(apart, model.splitter, StageReporter(reporter, "splitting")).offsets
+        prediction = replace(prediction, offsets=offsets)
     instances, records = find_lesions(scan, prediction, bundle, settings, reporter)
 
     sidecar = _sidecar(settings, model, scan, prediction, records)
@@ -156,14 +185,16 @@ def _check_output(out: Path, subject: str, inputs: list[Path]) -> None:
         raise writing_error(out, OSError(number, os.strerror(number)))
 
 
-def run_settings(options: SegmentOptions, bundle: Bundle) -> dict[str, Any]:
+def run_settings(options: SegmentOptions, bundle: Bundle, splitter: Bundle | None = None) -> dict[str, Any]:
     """What decides the lesions, with the bundle's choice where the options leave it open: plain JSON.
 
-    Raises InputError for a way of splitting that the bundle cannot serve.
+    ``splitter`` is the model of instances that gives the offsets, where the bundle itself gives none. Raises
+    InputError for a way of splitting that neither can serve.
     """
     output, stated = bundle.spec.output, options.least_confidence
     settings = {
-        "split": _split_method(options.split, bundle),
+        "split": _split_method(options.split, bundle, splitter),
+        "splitter": f"{splitter.spec.name} {splitter.spec.version}" if splitter else None,
         "threshold": output.threshold if options.threshold is None else options.threshold,
         "least_confidence": output.least_confidence if stated is None else stated,
         "small_lesions": options.small_lesions,
@@ -186,13 +217,13 @@ def _at_own_threshold(settings: Mapping[str, Any], bundle: Bundle) -> bool:
     return output.confidence is not None and settings["threshold"] == output.threshold
 
 
-def _split_method(wanted: str, bundle: Bundle) -> str:
+def _split_method(wanted: str, bundle: Bundle, splitter: Bundle | None = None) -> str:
     """The method's name; auto takes the bundle's, or else its network's offsets, or else components."""
     gives_offsets = bundle.spec.output.kind == "instances"
     method = bundle.spec.split if wanted == "auto" else wanted
     if method == "auto":
         method = "offsets" if gives_offsets else "components"
-    if method == "offsets" and not gives_offsets:
+    if method == "offsets" and not (gives_offsets or splitter):
         raise InputError(
             f"model {bundle.spec.name} predicts no offsets to split by",
             todo=f"Use --split {', '.join(METHODS)}",

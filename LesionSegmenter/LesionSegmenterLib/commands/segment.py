@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import get_args
 
-from ..bundle import DEFAULT_MODEL, SplitName
+from ..bundle import DEFAULT_MODEL, INSTANCE_MODEL, SplitName
 from ..command_line import probability, share
 from ..progress import MODES, JsonReporter, make_reporter
 
@@ -33,6 +33,10 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split", default="auto", choices=get_args(SplitName),
         help="how a confluent mask becomes lesions (default: as the model says)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--splitter", default=INSTANCE_MODEL, metavar="NAME|DIR",
+        help="whose offsets --split offsets takes where the model gives none (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16", "fp16"))
@@ -87,6 +91,7 @@ def segment_options(options: argparse.Namespace, *, t1: Path | None, subject: st
         t1=t1,
         model=options.model,
         split=options.split,
+        splitter=options.splitter,
         device=options.device,
         precision=options.precision,
         subject=getattr(options, "subject", None) if subject is None else subject,

@@ -42,12 +42,16 @@ class Preprocessing:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A network in evaluation mode on its device, fused: for prediction alone."""
+    """A network in evaluation mode on its device, fused: for prediction alone.
+
+    splitter : a network of instances by whose offsets the lesions that this one finds are to be split.
+    """
 
     bundle: Bundle
     network: nn.Module
     preprocessing: Preprocessing
     device: Device
+    splitter: Model | None = None
 
     @property
     def is_2d(self) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import vtk
 from slicer.i18n import tr as _
 
-from ..bundle import CARD, DEFAULT_MODEL, BundleSpec, known_models
+from ..bundle import CARD, DEFAULT_MODEL, INSTANCE_MODEL, BundleSpec, known_models
 from ..errors import InputError
 from ..labels import LesionType
 from . import dialogs, packages
@@ -166,10 +166,10 @@ class InputsSection(Section):
             self.ui.cardBrowser.setMarkdown(text)
 
     def _offer_splits(self, spec: BundleSpec | None) -> None:
-        """Only a network that predicts offsets can split by them."""
+        """Offsets to split by come from the network itself, or from the instance model if it is there."""
         combo = self.ui.splitComboBox
         place = combo.findText("offsets")
-        offered = spec is not None and spec.output.kind == "instances"
+        offered = INSTANCE_MODEL in self._models or (spec is not None and spec.output.kind == "instances")
         if place < 0:
             return
         combo.model().item(place).setEnabled(offered)
