@@ -242,7 +242,7 @@ def test_weights_that_are_no_numbers_are_refused_and_do_not_mean_no_lesion(tmp_p
 def test_a_prediction_that_overflows_is_refused_and_does_not_mean_no_lesion(tmp_path):
     folder = altered(tmp_path, lambda weights: weights["head.weight"].fill_(3e38))
     model = load_model(bundles.load_bundle(folder), CPU)
-    images, grid = prepare(head(), (3.0, 3.0, 6.0))
+    images, grid, _ = prepare(head(), (3.0, 3.0, 6.0))
     with pytest.raises(BundleError, match="not numbers"):
         predict(model, images, grid, lambda *_: None)
 

@@ -43,7 +43,7 @@ def test_shrinking_averages_instead_of_picking_voxels():
 def test_the_working_grid_scatters_back_to_where_it_gathered_from():
     place = np.indices((48, 60, 16)).T * SPACING
     flair = 100 * np.exp(-(((place - (60, 100, 55)) / 25) ** 2).sum(axis=-1) / 2).T.astype(np.float32)
-    _, grid = preprocessing.prepare(flair, SPACING)
+    grid = preprocessing.prepare(flair, SPACING).grid
     assert grid.spacing[2] == SPACING[2] and grid.slice_axis == 2  # thick slices stay
     assert grid.spacing[:2] == pytest.approx((1, 1), abs=0.02)
     working_image = grid.gather(flair)
@@ -60,7 +60,7 @@ def test_a_whole_head_and_its_stripped_brain_come_to_about_the_same_scale(scalp)
     brain = stripped > 50
     seen = []
     for image in (stripped, whole):
-        (working_image,), grid = preprocessing.prepare(image, SPACING)
+        (working_image,), grid, _ = preprocessing.prepare(image, SPACING)
         seen.append(grid.scatter(working_image)[brain])
     assert abs(np.median(seen[0]) - np.median(seen[1])) < 0.15
     assert np.percentile(np.abs(seen[0] - seen[1]), 90) < 0.3
@@ -78,7 +78,7 @@ def test_what_lies_around_the_brain_does_not_widen_the_intensities(seed):
     whole[..., :depth] = np.where(brain[..., :depth], whole[..., :depth], neck)
 
     def spread(flair: np.ndarray, normalisation: Normalisation) -> float:
-        (image,), grid = preprocessing.prepare(flair, (1.0, 1.0, 1.0), normalisation=normalisation)
+        (image,), grid, _ = preprocessing.prepare(flair, (1.0, 1.0, 1.0), normalisation=normalisation)
         inside = grid.gather(brain) > 0.99
         return float(np.subtract(*np.percentile(image[inside], (75, 25))))
 
@@ -91,8 +91,8 @@ def test_what_lies_around_the_brain_does_not_widen_the_intensities(seed):
 def test_an_image_without_a_brain_to_find_is_normalised_by_its_depth():
     ball = 100 + np.random.default_rng(0).normal(0, 5, (24, 24, 24)).astype(np.float32)  # 14 ml
     image = np.pad(ball, 10)
-    (found,), _ = preprocessing.prepare(image, (1.0, 1.0, 1.0))
-    (deep,), _ = preprocessing.prepare(image, (1.0, 1.0, 1.0), normalisation="deep-median-mad")
+    (found,), *_ = preprocessing.prepare(image, (1.0, 1.0, 1.0))
+    (deep,), *_ = preprocessing.prepare(image, (1.0, 1.0, 1.0), normalisation="deep-median-mad")
     np.testing.assert_allclose(found, deep, atol=0.1)
 
 

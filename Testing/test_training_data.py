@@ -154,7 +154,7 @@ def test_the_public_listings_cases_read_and_prepare(data_dir):
 
 
 def as_case(flair: np.ndarray, *, whole_head: bool) -> tuple[PreparedCase, WorkingGrid]:
-    (image,), grid = prepare(flair, (1.0, 1.0, 1.0))
+    (image,), grid, _ = prepare(flair, (1.0, 1.0, 1.0))
     target = np.zeros(image.shape, np.uint8)
     return PreparedCase("a", "a", image, target, grid.spacing, grid.slice_axis, whole_head, 1.0), grid
 

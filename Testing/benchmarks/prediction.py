@@ -105,7 +105,7 @@ def _one_by_one(network: nn.Module, stack: torch.Tensor, device: Device) -> torc
 
 def _engine(model: Model, image: NDArray, spacing: tuple[float, ...]) -> NDArray[np.float32]:
     """Lesion probability on the image's grid."""
-    images, grid = prepare(image, spacing)
+    images, grid, _ = prepare(image, spacing)
     return grid.scatter(predict(model, images, grid, lambda *_: None).channels.sum(axis=0))
 
 
@@ -117,7 +117,7 @@ def _agreement(plain: nn.Module, automatic: Model, fp32: Model) -> list[str]:
     """
     spacing = (1.0, 1.0, _SLICE_MM)
     image = flair(_SHAPE, spacing)
-    images, grid = prepare(image, spacing)
+    images, grid, _ = prepare(image, spacing)
     i, j = (start % fp32.divisor for start, _ in grid.box[:2])
     shifted = torch.full_like(stack := _slices(image, spacing, fp32), CLIP[0])
     shifted[:, :, : _SHAPE[0] - i, : _SHAPE[1] - j] = stack[:, :, i:, j:]

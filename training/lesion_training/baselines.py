@@ -27,7 +27,7 @@ Case = tuple[NDArray[np.floating], NDArray[np.bool_], Sequence[float]]
 def rough_brain(volume: Volume) -> NDArray[np.bool_]:
     """A rough brain mask (`engine.brain.rough_brain_mask`) on the volume's own grid, (i, j, k)."""
     array, affine, orientation = to_canonical(volume.array, volume.affine)
-    (image,), grid = prepare(np.ascontiguousarray(array), tuple(np.linalg.norm(affine[:3, :3], axis=0)))
+    (image,), grid, _ = prepare(np.ascontiguousarray(array), tuple(np.linalg.norm(affine[:3, :3], axis=0)))
     mask = grid.scatter(rough_brain_mask(image, grid.spacing).astype(np.float32)) > 0.5
     return orientation.restore(mask)
 

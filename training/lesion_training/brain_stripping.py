@@ -34,7 +34,7 @@ def brain_mask(flair: NDArray, spacing: tuple[float, float, float]) -> NDArray[n
     last one's, no farther out than a slice is thick. It is grown back, and its sulci are filled. Good to
     some 3 mm; at the vertex and the skull base, where scalp and neck touch the brain, less.
     """
-    (image,), grid = prepare(np.ascontiguousarray(flair), spacing)
+    (image,), grid, _ = prepare(np.ascontiguousarray(flair), spacing)
     step, thick = grid.spacing[:2], grid.spacing[2]
     smooth = ndimage.gaussian_filter(image, (0.7, 0.7, 0))
     tissue = (smooth > _TISSUE[0]) & (smooth < _TISSUE[1])

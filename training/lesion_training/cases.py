@@ -146,7 +146,7 @@ def prepare_case(
     array, affine, orientation = to_canonical(volume.array, volume.affine)
     others = [orientation.apply(_t1(entry, volume))] if wanted.t1 else []
     try:
-        images, grid = prepare(
+        images, grid, _ = prepare(
             array, tuple(np.linalg.norm(affine[:3, :3], axis=0)), *others, keep_slices=wanted.keep_slices
         )
     except InputError as error:  # it knows the array alone

@@ -21,6 +21,7 @@ from .banks import MaskBank
 from .cases import BACKGROUND, DOUBTFUL, IGNORE, Preparation, PreparedCase
 
 NORMAL, FLUID = 0.0, -3.0  # typical normalised intensities of brain tissue and of fluid
+_SHADING = (0.5, 1.5)  # mm over which WMH fade into white matter, as a Gaussian's sd
 _PROGRAMMES = {"ms": 0.35, "wmh": 0.3, "stroke": 0.2, "wmh and stroke": 0.15}
 
 
@@ -136,8 +137,18 @@ class Painter:
         self.replace = rng.uniform(0, 1)
         self.blur = rng.uniform(0.35, 0.9)
 
-    def paint_fine(self, mask: np.ndarray, start: np.ndarray, contrast: float, kind: LesionType) -> None:
-        """Paint a mask given on the fine grid whose first voxel lies at ``start`` there."""
+    def paint_fine(
+        self,
+        mask: np.ndarray,
+        start: np.ndarray,
+        contrast: float,
+        kind: LesionType,
+        blur: float | None = None,
+    ) -> None:
+        """Paint a mask given on the fine grid whose first voxel lies at ``start`` there.
+
+        ``blur`` is the sd of its edge in fine voxels; None takes that of the whole painting.
+        """
         stop = np.minimum(start + mask.shape, self.placement.fine_shape)
         begin = np.maximum(start, 0)
         if (stop <= begin).any():
@@ -149,7 +160,7 @@ class Painter:
         box = np.zeros(fine_high - fine_low, bool)
         inner = tuple(slice(b - f, e - f) for b, e, f in zip(begin, stop, fine_low, strict=True))
         box[inner] = mask[tuple(slice(b - s, e - s) for b, e, s in zip(begin, stop, start, strict=True))]
-        soft = resample(soft_mask(box, (self.blur,) * 3), tuple(high - low))
+        soft = resample(soft_mask(box, (blur or self.blur,) * 3), tuple(high - low))
         where = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
         painted = paint(
             self.image[where],
@@ -231,7 +242,9 @@ class Painter:
         mask, _ = wmh_mask(
             self.placement.ventricles, self.placement.white, (1.0, 1.0, 1.0), self.rng, severity
         )
-        self.paint_fine(mask, np.zeros(3, int), self._contrast(), LesionType.WMH)
+        # They shade off into white matter; experts draw them to about where half of the brightness is left.
+        blur = float(self.rng.uniform(*_SHADING))
+        self.paint_fine(mask, np.zeros(3, int), self._contrast(), LesionType.WMH, blur)
 
     def paint_stroke(self, banks: Banks) -> None:
         bank = banks.acute if self.rng.random() < 0.8 else banks.chronic
@@ -291,7 +304,7 @@ def synthetic_case(banks: Banks, rng: np.random.Generator, number: int, wanted: 
     flair = add_noise(head.flair, rng.uniform(1, 6), rng)
     if not skull:
         flair *= head.anatomy.brain > 0.5
-    (image,), grid = prepare(flair, (1.0, 1.0, 1.0))
+    (image,), grid, _ = prepare(flair, (1.0, 1.0, 1.0))
     case = PreparedCase(
         f"synthetic-{number:03d}",
         f"synthetic-{number:03d}",

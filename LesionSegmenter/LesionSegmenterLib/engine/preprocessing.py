@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import ndimage
@@ -158,14 +158,26 @@ def _three(values: Sequence[Any]) -> tuple[Any, Any, Any]:
     return first, second, third
 
 
+class Prepared(NamedTuple):
+    """What the network reads of a scan.
+
+    images : (i, j, k) float32 each, on the working grid, clipped to CLIP.
+    brain : the rough brain mask that intensities were taken from, None where they were taken from elsewhere.
+    """
+
+    images: list[np.ndarray]
+    grid: WorkingGrid
+    brain: np.ndarray | None
+
+
 def prepare(
     flair: np.ndarray,
     spacing: tuple[float, ...],
     *others: np.ndarray,
     keep_slices: bool = True,
     normalisation: Normalisation = NORMALISATION,
-) -> tuple[list[np.ndarray], WorkingGrid]:
-    """The working images (float32, clipped to CLIP) and their grid.
+) -> Prepared:
+    """The working images, their grid, and the brain.
 
     Parameters
     ----------
@@ -199,4 +211,4 @@ def prepare(
         image = working - median  # a new array: what was gathered may be a view of the caller's
         image /= scale
         images.append(np.clip(image, *CLIP, out=image))
-    return images, grid
+    return Prepared(images, grid, brain)

@@ -102,7 +102,7 @@ def predict_scan(scan: Scan, model: Model, reporter: Reporter, flip: bool = Fals
     with scan.timed("preparing"):
         others = [] if scan.t1 is None else [scan.t1]
         try:
-            images, grid = prepare(
+            images, grid, brain = prepare(
                 scan.array,
                 scan.spacing,
                 *others,
@@ -111,7 +111,8 @@ def predict_scan(scan: Scan, model: Model, reporter: Reporter, flip: bool = Fals
             )
         except InputError as error:  # it knows the array alone
             raise InputError(error.what, scan.volume.path, error.todo) from error
-        brain = rough_brain_mask(images[0], grid.spacing)
+        if brain is None:
+            brain = rough_brain_mask(images[0], grid.spacing)
     reporter.progress("preparing", 1, 1)
     with scan.timed("predicting"):
         result = predict(model, images, grid, reporter.progress, flip=flip)
