@@ -11,13 +11,17 @@ from LesionSegmenterLib.networks.conflunet import ConfLUNet
 from LesionSegmenterLib.networks.uresnet import UResNet
 
 
-@pytest.fixture
-def network() -> UResNet:
+def trained(dimensions: int) -> UResNet:
     """A tiny network as training leaves one: every weight and every statistic of the batch norms is set."""
     torch.manual_seed(0)
-    network = UResNet(in_channels=3, out_channels=2, widths=(4, 6, 8)).eval()
+    network = UResNet(in_channels=3, out_channels=2, widths=(4, 6, 8), dimensions=dimensions).eval()
     set_norms(network)
     return network
+
+
+@pytest.fixture
+def network() -> UResNet:
+    return trained(2)
 
 
 def set_norms(network: nn.Module) -> None:
@@ -28,8 +32,9 @@ def set_norms(network: nn.Module) -> None:
         nn.init.normal_(norm.bias)
 
 
-def test_a_fused_network_gives_the_same_logits_at_borders_too(network: UResNet):
-    image = torch.randn(2, 3, 16, 24)
+@pytest.mark.parametrize("sides", [(16, 24), (8, 16, 12)])
+def test_a_fused_network_gives_the_same_logits_at_borders_too(sides: tuple[int, ...]):
+    network, image = trained(len(sides)), torch.randn(2, 3, *sides)
     before = network(image)
     torch.testing.assert_close(fuse(network)(image), before, rtol=1e-4, atol=1e-4)
 

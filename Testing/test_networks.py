@@ -26,6 +26,11 @@ SMALL: dict[str, tuple[int, ...]] = {
 }
 
 
+# Channels in times channels out of the paper's residual elements after the first, and of its deconvolutions.
+CHANNEL_PAIRS = 32 * 64 + 64 * 128 + 128 * 256 + 2 * 128**2 + 64**2 + 32**2
+DECONVOLVED = 256 * 128 + 128 * 64 + 64 * 32
+
+
 def parameters(network: nn.Module) -> int:
     return sum(weights.numel() for weights in network.parameters())
 
@@ -44,6 +49,8 @@ def sides(name: str, *, times: int = 1) -> tuple[int, ...]:
     ("name", "arguments", "count"),
     [
         ("uresnet", {}, 984_963),
+        # A kernel of three a side has three times as many weights with an axis more, a deconvolution's two.
+        ("uresnet", {"dimensions": 3}, 984_963 + 2 * 9 * (32 + CHANNEL_PAIRS) + 4 * DECONVOLVED),
         ("viteri", {}, 7_849_921),
         ("viteri", {"activation": "elu"}, 7_849_921),
         ("deepwml", {}, 31_030_593),
@@ -207,3 +214,5 @@ def test_arguments_that_do_not_fit_are_refused(name):
             build(name, arguments)
     with pytest.raises(BundleError, match="activation is 'tanh'"):
         build("viteri", {"activation": "tanh"})
+    with pytest.raises(BundleError, match="dimensions is 4"):
+        build("uresnet", {"dimensions": 4})

@@ -97,8 +97,8 @@ class Trainer:
         self._try_out()
         freeze(self.network, layers)
         self.network.to(device.torch_device)
-        if not recipe.volumetric:
-            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.layout = torch.channels_last_3d if recipe.volumetric else torch.channels_last
+        self.network.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.parallel = self._in_parallel()
         self.averaged = copy.deepcopy(self.network).eval()
         named = recipe.loss
@@ -187,9 +187,7 @@ class Trainer:
         return total
 
     def _loss(self, batch: Batch) -> torch.Tensor:
-        images = batch.images
-        if images.ndim == 4:
-            images = images.contiguous(memory_format=torch.channels_last)
+        images = batch.images.contiguous(memory_format=self.layout)
         with self.device.autocast():
             outputs = self.parallel(images)
         return self.loss_of(merge_unmarked(outputs.float(), batch.unmarked), batch.target, batch.weights)

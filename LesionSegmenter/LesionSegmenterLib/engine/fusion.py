@@ -13,11 +13,11 @@ from ..networks.uresnet import ResidualElement
 
 
 class FusedElement(nn.Module):
-    """A residual element in evaluation mode as one 3x3 convolution and ReLU.
+    """A residual element in evaluation mode as one convolution and ReLU.
 
-    A 1x1 projection is a 3x3 kernel that is zero around its centre, and batch norm at test time is a fixed
-    scaling, so that the sum of all is one convolution (structural re-parameterisation; Ding et al.,
-    RepVGG, CVPR 2021).
+    A projection of one voxel is a kernel of three a side that is zero around its centre, and batch norm at
+    test time is a fixed scaling, so that the sum of all is one convolution (structural re-parameterisation;
+    Ding et al., RepVGG, CVPR 2021).
     """
 
     def __init__(self, element: ResidualElement):
@@ -25,9 +25,10 @@ class FusedElement(nn.Module):
         conv, projection, norm = element.conv, element.projection, element.norm
         assert norm.running_mean is not None and norm.running_var is not None
         kernel = conv.weight.detach().clone()
-        kernel[:, :, 1:2, 1:2] += projection.weight.detach()
+        centre = (slice(1, 2),) * (kernel.ndim - 2)
+        kernel[:, :, *centre] += projection.weight.detach()
         bias = conv.bias + projection.bias  # type: ignore[operator]
-        self.conv = nn.Conv2d(conv.in_channels, conv.out_channels, 3, padding=1)
+        self.conv = type(conv)(conv.in_channels, conv.out_channels, 3, padding=1)
         self.conv.weight, self.conv.bias = fuse_conv_bn_weights(
             kernel, bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
         )
