@@ -24,13 +24,15 @@ from LesionSegmenterLib.networks import build
 
 ARGUMENTS = {"in_channels": 3, "out_channels": 3, "widths": [4, 8]}
 DEEPER = {"in_channels": 3, "out_channels": 3, "widths": [4, 6, 8]}
+IN_VOLUMES = {"in_channels": 1, "out_channels": 3, "widths": [4, 6], "dimensions": 3}
+OF_VOLUMES = {"preprocessing": {"normalisation": "deep-median-mad", "patch": [16, 16, 16]}, "shape": "patch"}
 
 
 def write_model(folder: Path, arguments: dict, seed: int, **changes) -> bundles.Bundle:
     """A bundle of an untrained network whose norms have seen something."""
     torch.manual_seed(seed)
     network = build("uresnet", arguments)
-    network.train()(torch.randn(4, 3, 16, 16))
+    network.train()(torch.randn(4, arguments["in_channels"], *[16] * arguments.get("dimensions", 2)))
     spec = bundles.BundleSpec(
         folder.name,
         "1.0.0",
@@ -55,9 +57,14 @@ def two(tmp_path) -> list[bundles.Bundle]:
     return [write_model(tmp_path / "one", ARGUMENTS, 0), write_model(tmp_path / "other", DEEPER, 1)]
 
 
-def predicted(bundle: bundles.Bundle, image: np.ndarray, **options) -> np.ndarray:
+@pytest.fixture
+def volume(tmp_path) -> bundles.Bundle:
+    return write_model(tmp_path / "volume", IN_VOLUMES, 4, **OF_VOLUMES)
+
+
+def predicted(bundle: bundles.Bundle, image: np.ndarray, *, slice_mm: float = 1.0, **options) -> np.ndarray:
     box = tuple((0, n) for n in image.shape)
-    grid = WorkingGrid(image.shape, box, image.shape, (1.0, 1.0, 1.0), 2)
+    grid = WorkingGrid(image.shape, box, image.shape, (1.0, 1.0, slice_mm), 2)
     model = load_model(bundle, Device("cpu", "fp32"))
     return predict(model, [image], grid, lambda *_: None, **options).channels
 
@@ -81,6 +88,41 @@ def test_one_that_mirrors_always_gives_what_flip_gives(two, image, tmp_path):
     np.testing.assert_array_equal(predicted(mirrored, image), flipped)
     np.testing.assert_array_equal(predicted(mirrored, image, flip=True), flipped)
     assert np.abs(predicted(plain, image) - flipped).max() > 0.01
+
+
+def test_a_network_of_volumes_counts_as_much_as_the_others_together_on_isotropic_scans_alone(
+    two, volume, image, tmp_path
+):
+    plain = make_ensemble(two, tmp_path / "plain", name="plain", version="1.0.0")
+    made = make_ensemble(two, tmp_path / "made", name="made", version="1.0.0", volume=volume)
+    slices, whole = predicted(plain, image), predicted(volume, image)
+    assert np.abs(slices - whole).max() > 0.05, "they agree: nothing was tested"
+    np.testing.assert_allclose(predicted(made, image), (slices + whole) / 2, atol=5e-3)
+    thick = predicted(plain, image, slice_mm=5.0)
+    np.testing.assert_array_equal(predicted(made, image, slice_mm=5.0), thick)
+    flipped = predicted(plain, image, flip=True) + predicted(volume, image, flip=True)
+    np.testing.assert_allclose(predicted(made, image, flip=True), flipped / 2, atol=5e-3)
+    assert "reads isotropic scans as a volume" in (made.folder / "MODEL_CARD.md").read_text()
+    assert [data.name for data in made.spec.training_data] == ["both", "one", "other", "volume"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "changes", "word"),
+    [
+        (ARGUMENTS, {}, "no model of lesions in volumes"),
+        (IN_VOLUMES, OF_VOLUMES | {"output": bundles.Output("types", {1: 4, 2: 3})}, "classes"),
+        (
+            IN_VOLUMES,
+            OF_VOLUMES | {"preprocessing": {"normalisation": "brain-median-mad", "patch": [16, 16, 16]}},
+            "intensities",
+        ),
+    ],
+)
+def test_a_volume_that_reads_or_means_something_else_is_refused(two, tmp_path, arguments, changes, word):
+    other = write_model(tmp_path / "third", arguments, 2, **changes)
+    with pytest.raises(InputError, match=word):
+        make_ensemble(two, tmp_path / "made", name="made", version="1.0.0", volume=other)
+    assert not (tmp_path / "made").exists()
 
 
 def test_it_says_what_it_is_made_of_and_takes_half_the_room(two, tmp_path):
@@ -118,12 +160,13 @@ def test_one_model_is_no_ensemble(two, tmp_path, capsys):
         build("ensemble", {"members": []})
 
 
-def test_the_command_writes_a_bundle_that_loads(two, tmp_path, capsys):
+def test_the_command_writes_a_bundle_that_loads(two, volume, tmp_path, capsys):
     folders = [str(bundle.folder) for bundle in two]
     out = tmp_path / "both"
     command = ["ensemble", *folders, "--out", str(out), "--name", "both", "--version", "2.0.0", "--flip"]
-    assert main(command) == 0, capsys.readouterr().err
-    assert load_model(bundles.load_bundle(out), Device("cpu", "fp32")).preprocessing.flip
+    assert main([*command, "--volume", str(volume.folder)]) == 0, capsys.readouterr().err
+    model = load_model(bundles.load_bundle(out), Device("cpu", "fp32"))
+    assert model.preprocessing.flip and model.in_volumes is not None
 
 
 def test_an_ensemble_is_not_trained_further(two, tmp_path):

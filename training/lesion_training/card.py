@@ -43,11 +43,16 @@ def ensemble_card(spec: BundleSpec, members: dict[str, str], parameters: int) ->
         for name, card in members.items()
     ]
     mirrored = ", of the image and of its mirror image" if spec.preprocessing.get("flip") else ""
+    in_volumes = (
+        " The last one reads isotropic scans as a volume, and counts there as much as the others together."
+        if "volume" in spec.architecture.arguments
+        else ""
+    )
     sections = [
         *_head(spec),
         f"What its members take: a FLAIR volume of any orientation and slice thickness, whole head or "
         f"skull-stripped. {parameters:,} parameters. {_channels(spec)} Their probabilities are "
-        f"averaged{mirrored}.",
+        f"averaged{mirrored}.{in_volumes}",
         "## Training data",
         _data_list(spec),
         "## Training",

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 def add_parser(commands: argparse._SubParsersAction) -> None:
     ensemble = commands.add_parser("ensemble", help="make one bundle of several, their predictions averaged")
     ensemble.add_argument("bundles", nargs="+", metavar="BUNDLE", help="a bundle's folder, or a model's name")
+    ensemble.add_argument(
+        "--volume", metavar="BUNDLE", help="a bundle of volumes, averaged with the others on isotropic scans"
+    )
     ensemble.add_argument("--out", type=Path, required=True, help="the bundle's folder")
     ensemble.add_argument("--name", required=True)
     ensemble.add_argument("--version", default="0.1.0")
@@ -41,6 +44,7 @@ def run(options: argparse.Namespace) -> None:
         options.out,
         name=options.name,
         version=options.version,
+        volume=resolve_bundle(options.volume) if options.volume else None,
         flip=options.flip,
         calibration=read_calibration(options.calibration) if options.calibration else None,
         scores=read_json(options.scores) if options.scores else {},
@@ -54,13 +58,15 @@ def make_ensemble(
     *,
     name: str,
     version: str,
+    volume: Bundle | None = None,
     flip: bool = False,
     calibration: Calibration | None = None,
     scores: dict[str, Any] | None = None,
 ) -> Bundle:
     """Write the bundle of several: the first one's classifier and threshold, everybody's training data.
 
-    InputError where they read or mean different things, or ``calibration`` is of another model.
+    ``volume`` reads isotropic scans as well. InputError where they read or mean different things, or
+    ``calibration`` is of another model.
     """
     from LesionSegmenterLib.bundle import CARD, WEIGHTS, Architecture, write_bundle
 
@@ -70,18 +76,23 @@ def make_ensemble(
     specs = [bundle.spec for bundle in bundles]
     _check_alike(specs)
     first = specs[0]
+    networks: dict[str, Any] = {"members": [asdict(spec.architecture) for spec in specs]}
+    if volume is not None:
+        _check_volume(volume.spec, first)
+        networks["volume"] = asdict(volume.spec.architecture)
+        bundles, specs = [*bundles, volume], [*specs, volume.spec]
     spec = replace(
         first,
         name=name,
         version=version,
         title=f"the mean of {len(specs)} networks: slower than each of them, and steadier",
-        architecture=Architecture("ensemble", {"members": [asdict(spec.architecture) for spec in specs]}),
+        architecture=Architecture("ensemble", networks),
         preprocessing=first.preprocessing | ({"flip": True} if flip else {}),
         output=replace(first.output, confidence=None),
         training_data=list({item.name: item for spec in specs for item in spec.training_data}.values()),
         scores=scores or {},
     )
-    weights = stored(_weights(bundles))
+    weights = stored(_weights(bundles, volume))
     if calibration is not None:
         spec = calibrated(spec, calibration, weights)
     cards = {
@@ -112,12 +123,28 @@ def _check_alike(specs: list[BundleSpec]) -> None:
             raise InputError(f"{first.name} and {other.name} differ in their classes", todo=todo)
 
 
-def _weights(bundles: list[Bundle]) -> dict[str, torch.Tensor]:
-    """The members' weights under the names that the ensemble has them by."""
+def _check_volume(volume: BundleSpec, first: BundleSpec) -> None:
+    """InputError unless the model reads volumes of what the others read in slices, and means the same."""
+    from LesionSegmenterLib.engine.prediction import normalises_by_instance
+    from LesionSegmenterLib.networks import build
+
+    todo = "Train one with lesion-train fit uresnet-volume"
+    if volume.shape != "patch" or volume.output.kind == "instances":
+        raise InputError(f"{volume.name} is no model of lesions in volumes", todo=todo)
+    for what, of in (("inputs", lambda spec: spec.inputs), ("classes", lambda spec: spec.output.label_map),
+                     ("intensities", lambda spec: spec.preprocessing["normalisation"])):  # fmt: skip
+        if of(volume) != of(first):
+            raise InputError(f"{first.name} and {volume.name} differ in their {what}", todo=todo)
+    if normalises_by_instance(build(volume.architecture.name, volume.architecture.arguments)):
+        raise InputError(f"{volume.name} needs windows, as its norms depend on the field of view", todo=todo)
+
+
+def _weights(bundles: list[Bundle], volume: Bundle | None) -> dict[str, torch.Tensor]:
+    """The networks' weights under the names that the ensemble has them by."""
     from safetensors.torch import load_file
 
     return {
-        f"members.{number}.{name}": value
+        f"volume.{name}" if bundle is volume else f"members.{number}.{name}": value
         for number, bundle in enumerate(bundles)
         for name, value in load_file(bundle.weights).items()
     }

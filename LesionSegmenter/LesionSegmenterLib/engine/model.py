@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -13,6 +13,7 @@ from ..bundle import Bundle
 from ..errors import BundleError
 from ..networks import build
 from ..networks.conflunet import INSTANCE_CHANNELS
+from ..networks.ensemble import Ensemble
 from ..strict_json import parse
 from .device import Device
 from .fusion import fuse
@@ -58,6 +59,12 @@ class Model:
         return self.bundle.spec.shape == "slice"
 
     @property
+    def in_volumes(self) -> Model | None:
+        """The network of volumes that an ensemble of slices has beside its members, as a model of its own."""
+        volume = self.network.volume if isinstance(self.network, Ensemble) else None
+        return replace(self, network=volume) if volume is not None else None
+
+    @property
     def gives_instances(self) -> bool:
         return self.bundle.spec.output.kind == "instances"
 
@@ -85,7 +92,8 @@ def load_model(bundle: Bundle, device: Device) -> Model:
     _try_out(network, bundle, preprocessing)
     network.to(device.torch_device)
     if spec.shape == "slice":
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        in_slices = network.members if isinstance(network, Ensemble) else network
+        in_slices.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Model(bundle, network, preprocessing, device)
 
 
@@ -94,10 +102,17 @@ def _try_out(network: nn.Module, bundle: Bundle, preprocessing: Preprocessing) -
     spec = bundle.spec
     in_2d = spec.shape == "slice"
     channels = len(spec.inputs) * (1 + 2 * preprocessing.context_slices if in_2d else 1)
-    side = 2 * int(getattr(network, "divisor", 1))
+
+    def tried(network: nn.Module, channels: int, dimensions: int) -> torch.Tensor:
+        side = 2 * int(getattr(network, "divisor", 1))
+        return network(torch.zeros(1, channels, *[side] * dimensions))
+
     try:
         with torch.inference_mode():
-            output = network(torch.zeros(1, channels, *[side] * (2 if in_2d else 3)))
+            output = tried(network, channels, 2 if in_2d else 3)
+            if isinstance(network, Ensemble) and network.volume is not None:
+                volume = tried(network.volume, len(spec.inputs), 3)
+                output = torch.cat([output[..., 0], volume[..., 0, 0]], 2)  # the same classes, that is
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
         inputs = f"{channels} channels of a {spec.shape}"
         raise BundleError(f"the network does not take {inputs}", bundle.folder, "Bundle it again") from error

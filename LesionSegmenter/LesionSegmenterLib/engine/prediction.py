@@ -47,6 +47,7 @@ def predict(
     BundleError where an output is nan.
     """
     runner = BatchRunner(model.network, model.device, _instances if model.gives_instances else _probabilities)
+    volume = model.in_volumes
     stack = np.stack(images)
     flip = flip or model.preprocessing.flip
     passes = 2 if flip else 1
@@ -55,9 +56,15 @@ def predict(
         def tell(stage: str, done: int, total: int) -> None:
             progress(stage, number * total + done, passes * total)
 
-        if model.is_2d:
-            return _slices(model, stack, grid, runner, tell)
-        return _volume(model, stack, runner, tell)
+        if not model.is_2d:
+            return _volume(model, stack, runner, tell)
+        channels = _slices(model, stack, grid, runner, tell)
+        if volume is not None and grid.isotropic:
+            in_volumes = BatchRunner(volume.network, model.device, _probabilities)
+            channels += _volume(volume, stack, in_volumes, lambda *_: tell("predicting", 1, 1))
+            runner.notes += in_volumes.notes
+            channels /= 2
+        return channels
 
     channels = run(stack, 0)
     if flip:
@@ -139,7 +146,7 @@ class _Plane:
         self.neighbours = context_indices(
             len(slices), spacing_mm, context_slices=model.preprocessing.context_slices
         )
-        patch = model.preprocessing.patch if _normalises_by_instance(model.network) else None
+        patch = model.preprocessing.patch if normalises_by_instance(model.network) else None
         sides = [max(n, p) for n, p in zip(slices.shape[2:], patch or (1, 1), strict=True)]
         self.padded = _padded_shape(tuple(sides), model.divisor)
         self.occupied = np.flatnonzero(slices.max(axis=(1, 2, 3)) > _EMPTY_BELOW)
@@ -165,7 +172,7 @@ def _volume(model: Model, stack: np.ndarray, runner: BatchRunner, progress: Prog
     instance norm's statistics depend on the field of view: such a network needs windows of its patch.
     """
     shape = stack.shape[1:]
-    patch = model.preprocessing.patch if _normalises_by_instance(model.network) else None
+    patch = model.preprocessing.patch if normalises_by_instance(model.network) else None
     if patch is None:
         padded = _padded_shape(shape, model.divisor)
     else:
@@ -212,6 +219,7 @@ def _window(start: Sequence[int], shape: Sequence[int]) -> tuple[slice, ...]:
     return slice(None), *(slice(s, s + n) for s, n in zip(start, shape, strict=True))
 
 
-def _normalises_by_instance(network: nn.Module) -> bool:
+def normalises_by_instance(network: nn.Module) -> bool:
+    """Whether a network has norms whose statistics depend on the field of view."""
     kinds = (nn.InstanceNorm2d, nn.InstanceNorm3d, nn.GroupNorm, nn.LayerNorm)
     return any(isinstance(module, kinds) for module in network.modules())

@@ -1,4 +1,4 @@
-"""Several networks as one: the mean of their probabilities."""
+"""Several networks as one: the mean of their probabilities, of slices and of the volume."""
 
 from __future__ import annotations
 
@@ -18,18 +18,21 @@ class Ensemble(nn.Module):
 
     Parameters
     ----------
-    members : name and arguments of each network: ``{"name": ..., "arguments": {...}}``.
+    members : name and arguments of each network of slices: ``{"name": ..., "arguments": {...}}``.
+    volume : those of a network of volumes of 1 mm with the same classes, or None. `forward`, which sees
+        slices, leaves it alone: `engine.prediction` averages what both say of an isotropic scan.
 
     Raises ValueError for fewer than two members.
     """
 
-    def __init__(self, members: list[dict[str, Any]]):
+    def __init__(self, members: list[dict[str, Any]], volume: dict[str, Any] | None = None):
         from . import build  # which knows this network too
 
         super().__init__()
         if len(members) < 2:
             raise ValueError(f"{len(members)} members are no ensemble")
         self.members = nn.ModuleList(build(member["name"], member["arguments"]) for member in members)
+        self.volume = None if volume is None else build(volume["name"], volume["arguments"])
         self.divisor = math.lcm(*(int(getattr(member, "divisor", 1)) for member in self.members))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
