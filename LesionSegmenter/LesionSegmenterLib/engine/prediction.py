@@ -14,7 +14,8 @@ from ..networks.conflunet import INSTANCE_CHANNELS
 from .batches import BatchRunner
 from .model import Model
 from .normalisation import CLIP
-from .preprocessing import WorkingGrid
+from .preprocessing import WORKING_MM, WorkingGrid
+from .resample import resample
 from .slicing import context_indices
 from .windows import gaussian_window, window_starts
 
@@ -59,10 +60,10 @@ def predict(
         if not model.is_2d:
             return _volume(model, stack, runner, tell)
         channels = _slices(model, stack, grid, runner, tell)
-        if volume is not None and grid.isotropic:
-            in_volumes = BatchRunner(volume.network, model.device, _probabilities)
-            channels += _volume(volume, stack, in_volumes, lambda *_: tell("predicting", 1, 1))
-            runner.notes += in_volumes.notes
+        if volume is not None:
+            whole = BatchRunner(volume.network, model.device, _probabilities)
+            channels += _in_millimetres(volume, stack, grid, whole, lambda *_: tell("predicting", 1, 1))
+            runner.notes += whole.notes
             channels /= 2
         return channels
 
@@ -187,6 +188,18 @@ def _volume(model: Model, stack: np.ndarray, runner: BatchRunner, progress: Prog
     else:
         output = _in_windows(image, tuple(patch), runner, progress)
     return np.ascontiguousarray(output[inside])
+
+
+def _in_millimetres(
+    model: Model, stack: np.ndarray, grid: WorkingGrid, runner: BatchRunner, progress: Progress
+) -> np.ndarray:
+    """3D prediction of a stack whose slices may be thick: in voxels of 1 mm, as in training, and back."""
+    shape = stack.shape[1:]
+    fine = tuple(max(1, round(n * step / WORKING_MM)) for n, step in zip(shape, grid.spacing, strict=True))
+    if fine == shape:
+        return _volume(model, stack, runner, progress)
+    output = _volume(model, np.stack([resample(image, fine) for image in stack]), runner, progress)
+    return np.stack([resample(channel, shape) for channel in output])
 
 
 def _in_windows(
