@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from LesionSegmenterLib.scene_io import Opened
+from LesionSegmenterLib.scene.io import Opened
 from panel_lesions import flair_of
 from scene_cases import affine, boxes, lesion_map
 

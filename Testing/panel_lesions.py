@@ -12,7 +12,7 @@ import slicer.util
 from LesionSegmenterLib.labels import LesionType
 from LesionSegmenterLib.lesions import LesionMap
 from LesionSegmenterLib.measure import measure_lesions
-from LesionSegmenterLib.scene_io import Opened
+from LesionSegmenterLib.scene.io import Opened
 
 AFFINE = np.array([[1.0, 0, 0, -40], [0, 1.0, 0, -50], [0, 0, 2.0, 10], [0, 0, 0, 1]])
 _PITCH = 8  # voxels from lesion to lesion

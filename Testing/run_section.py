@@ -35,7 +35,7 @@ def segment(run: Any) -> None:
 
 def load(run: Any, path: Path) -> Any:
     """Load a file and choose it as the FLAIR; returns its node."""
-    from LesionSegmenterLib.scene_files import load_flair
+    from LesionSegmenterLib.scene.files import load_flair
 
     node = load_flair(path)
     run.inputs.ui.flairSelector.setCurrentNode(node)

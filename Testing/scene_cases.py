@@ -14,9 +14,9 @@ import vtk
 from LesionSegmenterLib.labels import LesionType
 from LesionSegmenterLib.lesions import Change, LesionMap
 from LesionSegmenterLib.measure import measure_lesions
-from LesionSegmenterLib.scene import LesionScene
-from LesionSegmenterLib.scene_io import BINARY
-from LesionSegmenterLib.scene_tags import colour, segment_id
+from LesionSegmenterLib.scene.io import BINARY
+from LesionSegmenterLib.scene.lesion_scene import LesionScene
+from LesionSegmenterLib.scene.tags import colour, segment_id
 
 SHAPE = (30, 26, 14)
 TYPES = {1: LesionType.WMH, 2: LesionType.MS, 3: LesionType.STROKE, 40000: LesionType.WMH}
@@ -80,7 +80,7 @@ def paint_segment(node: Any, name: str, mask: npt.NDArray[np.bool_], *, overlap:
     image.SetDimensions(mask.shape)
     image.SetGeometryFromImageToWorldMatrix(to_ras)
     image.AllocateScalars(3, 1)  # VTK_UNSIGNED_CHAR
-    from LesionSegmenterLib.scene_grid import array_of
+    from LesionSegmenterLib.scene.grid import array_of
 
     array_of(image)[:] = mask
     logic = slicer.vtkSlicerSegmentationsModuleLogic

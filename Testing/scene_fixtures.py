@@ -10,7 +10,7 @@ import pytest
 
 if TYPE_CHECKING:  # these import slicer, which may not be installed
     from LesionSegmenterLib.lesions import LesionMap
-    from LesionSegmenterLib.scene import LesionScene
+    from LesionSegmenterLib.scene.lesion_scene import LesionScene
     from slicer_scene import Application
 
 
@@ -33,14 +33,14 @@ def scene(application: Application) -> LesionScene:
 @pytest.fixture
 def crowd(application: Application) -> LesionScene:
     """More lesions than are shown as segments."""
-    from LesionSegmenterLib.scene import MOST_SEGMENTS
+    from LesionSegmenterLib.scene.lesion_scene import MOST_SEGMENTS
     from scene_cases import many
 
     return _shown(application, many(MOST_SEGMENTS + 20))
 
 
 def _shown(application: Application, lesions: LesionMap) -> LesionScene:
-    from LesionSegmenterLib.scene import LesionScene
+    from LesionSegmenterLib.scene.lesion_scene import LesionScene
 
     flair = application.add_volume(np.zeros(lesions.shape, np.int16), lesions.affine)
     return LesionScene.show(lesions, flair)

@@ -52,7 +52,7 @@ class Photographer:
             visit()
 
     def inputs(self) -> None:
-        from LesionSegmenterLib.scene_files import load_flair
+        from LesionSegmenterLib.scene.files import load_flair
 
         self._open("Inputs")
         self.app.ui("inputs").flairSelector.setCurrentNode(load_flair(self.flairs / "sub-01_FLAIR.nii.gz"))

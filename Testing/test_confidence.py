@@ -24,7 +24,7 @@ from LesionSegmenterLib.labels import LesionType
 from LesionSegmenterLib.lesions import Change, LesionMap
 from LesionSegmenterLib.lesions_tsv import read_lesions_tsv, write_lesions_tsv
 from LesionSegmenterLib.progress import NoReporter
-from LesionSegmenterLib.scene_tags import record_of, record_text
+from LesionSegmenterLib.scene.tags import record_of, record_text
 from LesionSegmenterLib.segment import SegmentOptions, SegmentResult, segment
 from LesionSegmenterLib.snapshot import snapshot
 from LesionSegmenterLib.visiting import visit_order

@@ -16,8 +16,8 @@ import slicer.util
 
 from LesionSegmenterLib import edits
 from LesionSegmenterLib.labels import LesionType
-from LesionSegmenterLib.scene_nodes import journal_of_scene
-from LesionSegmenterLib.scene_outline import OUTLINE_COLOUR
+from LesionSegmenterLib.scene.nodes import journal_of_scene
+from LesionSegmenterLib.scene.outline import OUTLINE_COLOUR
 from panel_cases import SHAPE, lesion_ids, make_case, open_section, write_engine_case
 
 

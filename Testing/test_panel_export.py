@@ -20,7 +20,7 @@ import slicer.util
 from LesionSegmenterLib import edits
 from LesionSegmenterLib.export import complete_subjects, read_case
 from LesionSegmenterLib.panel.settings import remembered
-from LesionSegmenterLib.scene_io import open_segmentation_file
+from LesionSegmenterLib.scene.io import open_segmentation_file
 from panel_cases import csv_rows, lesion_ids, make_case, open_section, table, write_engine_case
 from panel_lesions import review
 from scene_cases import paint

@@ -74,7 +74,7 @@ def select_rows(app: Any, *lesion_ids: int) -> None:
 
 
 def segment(app: Any, flair: Path, out: Path) -> None:
-    from LesionSegmenterLib.scene_files import load_flair
+    from LesionSegmenterLib.scene.files import load_flair
 
     open_section(app, "Inputs")
     app.choose(app.ui("inputs").modelComboBox, "bright 1.0")

@@ -17,7 +17,7 @@ import slicer
 import slicer.util
 
 from lesions_section import TYPE, cells, shown, slice_node
-from LesionSegmenterLib.scene_io import Opened
+from LesionSegmenterLib.scene.io import Opened
 from panel_cases import make_case
 from panel_lesions import flair_of, grid_of_lesions, review
 
@@ -89,7 +89,7 @@ def test_cancelled_questions_open_nothing(lesions: Any, ask: Callable[..., None]
 
 def other_segmentation(lesions: Any) -> Any:
     """A segmentation node with lesions 1 to 4 of the grid as segments of its own."""
-    from LesionSegmenterLib.scene import LesionScene
+    from LesionSegmenterLib.scene.lesion_scene import LesionScene
 
     node = LesionScene.show(grid_of_lesions(4), lesions.panel.parameters.flair, "Drawn by hand").node
     node.SetName("Drawn by hand")

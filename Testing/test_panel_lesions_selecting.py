@@ -18,8 +18,8 @@ from scipy.spatial.transform import Rotation
 from lesions_section import ID, click, selected_rows, shown, slice_node, sort_by
 from LesionSegmenterLib.lesions import LesionMap
 from LesionSegmenterLib.measure import measure_lesions
-from LesionSegmenterLib.scene_io import Opened
-from LesionSegmenterLib.scene_tags import segment_id
+from LesionSegmenterLib.scene.io import Opened
+from LesionSegmenterLib.scene.tags import segment_id
 from panel_lesions import flair_of, grid_of_lesions, review
 
 # Selecting

@@ -30,7 +30,7 @@ from lesions_section import (
 )
 from LesionSegmenterLib import edits
 from LesionSegmenterLib.labels import LesionType
-from LesionSegmenterLib.scene_tags import segment_id
+from LesionSegmenterLib.scene.tags import segment_id
 from scene_cases import paint
 
 # The table

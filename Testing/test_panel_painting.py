@@ -16,7 +16,7 @@ import slicer.util
 
 from edit_cases import BAR, LEFT, LESION, RIGHT, centre, last_action, open_edit, state, voxels
 from LesionSegmenterLib.labels import LesionType
-from LesionSegmenterLib.scene_grid import array_of
+from LesionSegmenterLib.scene.grid import array_of
 from scene_cases import boxes, shown
 
 FREE = (5.5, 18.0, 22.0)
@@ -245,7 +245,7 @@ def test_closing_the_case_closes_the_tools_and_the_next_case_can_be_painted(app,
     edit.review.close()
     assert not edit.ui.paintButton.checked and edit.painting.editor.segmentationNode() is None
     slicer.mrmlScene.Clear(0)
-    from LesionSegmenterLib.scene_io import Opened
+    from LesionSegmenterLib.scene.io import Opened
     from panel_lesions import flair_of
     from scene_cases import affine, lesion_map
 

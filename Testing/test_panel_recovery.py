@@ -263,8 +263,8 @@ def _review_on(app: Any, like: Any, flair: Any, folder: Path) -> None:
     """Review lesions over a FLAIR that are of no case folder."""
     from LesionSegmenterLib.lesions import LesionMap
     from LesionSegmenterLib.measure import measure_lesions
-    from LesionSegmenterLib.scene_grid import flair_grid
-    from LesionSegmenterLib.scene_io import Opened
+    from LesionSegmenterLib.scene.grid import flair_grid
+    from LesionSegmenterLib.scene.io import Opened
 
     grid = flair_grid(flair)
     ids = np.zeros(grid.shape, np.int32)

@@ -91,7 +91,7 @@ def test_the_choices_of_the_inputs_reach_the_engine(run: Any, flair: Path, tmp_p
 
 
 def load_other(run: Any, folder: Path) -> Any:
-    from LesionSegmenterLib.scene_files import load_flair
+    from LesionSegmenterLib.scene.files import load_flair
 
     return load_flair(save_head(folder / "t1.nii.gz"))
 

@@ -18,7 +18,7 @@ pytest.importorskip("PySide6.QtWidgets", exc_type=ImportError, reason="no PySide
 import slicer
 import slicer.util
 
-from LesionSegmenterLib.scene_export import flair_file
+from LesionSegmenterLib.scene.export import flair_file
 from LesionSegmenterLib.synthesis import sample
 from panel_app import MODULE_FOLDER
 

@@ -21,11 +21,11 @@ from LesionSegmenterLib import edits
 from LesionSegmenterLib.errors import InputError
 from LesionSegmenterLib.labels import LesionType
 from LesionSegmenterLib.lesions import Change, LesionMap
-from LesionSegmenterLib.scene import LesionScene
-from LesionSegmenterLib.scene_grid import array_of
-from LesionSegmenterLib.scene_io import BINARY
-from LesionSegmenterLib.scene_tags import colour, segment_id, terminology
-from LesionSegmenterLib.scene_view import DIMMED, SEE_THROUGH, SURFACE
+from LesionSegmenterLib.scene.grid import array_of
+from LesionSegmenterLib.scene.io import BINARY
+from LesionSegmenterLib.scene.lesion_scene import LesionScene
+from LesionSegmenterLib.scene.tags import colour, segment_id, terminology
+from LesionSegmenterLib.scene.view import DIMMED, SEE_THROUGH, SURFACE
 from scene_cases import (
     SHAPE,
     affine,

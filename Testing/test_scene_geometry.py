@@ -25,10 +25,10 @@ from LesionSegmenterLib.image import NiftiWriter, read_labels, read_volume, same
 from LesionSegmenterLib.labels import LesionType
 from LesionSegmenterLib.lesions import LesionMap
 from LesionSegmenterLib.measure import measure_lesions
-from LesionSegmenterLib.scene import LesionScene
-from LesionSegmenterLib.scene_export import SceneWriter
-from LesionSegmenterLib.scene_files import load_flair
-from LesionSegmenterLib.scene_io import open_case, open_labels
+from LesionSegmenterLib.scene.export import SceneWriter
+from LesionSegmenterLib.scene.files import load_flair
+from LesionSegmenterLib.scene.io import open_case, open_labels
+from LesionSegmenterLib.scene.lesion_scene import LesionScene
 from scene_cases import affine, boxes, lesion_map, shown
 from slicer_scene import Application
 

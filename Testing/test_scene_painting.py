@@ -16,7 +16,7 @@ import slicer.util
 
 from LesionSegmenterLib import edits
 from LesionSegmenterLib.labels import LesionType
-from LesionSegmenterLib.scene import LesionScene
+from LesionSegmenterLib.scene.lesion_scene import LesionScene
 from scene_cases import (
     SHAPE,
     affine,

@@ -24,9 +24,9 @@ from LesionSegmenterLib.labels import LesionType
 from LesionSegmenterLib.lesions import LesionMap
 from LesionSegmenterLib.lesions_tsv import read_lesions_tsv, write_lesions_tsv
 from LesionSegmenterLib.measure import measure_lesions
-from LesionSegmenterLib.scene import LesionScene
-from LesionSegmenterLib.scene_nodes import journal_of_scene
-from LesionSegmenterLib.scene_tags import colour
+from LesionSegmenterLib.scene.lesion_scene import LesionScene
+from LesionSegmenterLib.scene.nodes import journal_of_scene
+from LesionSegmenterLib.scene.tags import colour
 from scene_cases import SHAPE, TYPES, affine, boxes, layers, make, segment, shown
 from slicer_scene import Application
 
@@ -136,6 +136,6 @@ def test_the_record_of_a_segment_is_exact(scene: LesionScene) -> None:
     )
     scene.lesions.records[1] = record
     scene.refresh()
-    from LesionSegmenterLib.scene_io import stated_record
+    from LesionSegmenterLib.scene.io import stated_record
 
     assert stated_record(segment(scene, 1)) == record

@@ -21,9 +21,9 @@ import vtk
 from LesionSegmenterLib import edits
 from LesionSegmenterLib.errors import InputError
 from LesionSegmenterLib.labels import LesionType
-from LesionSegmenterLib.scene import LesionScene
-from LesionSegmenterLib.scene_export import write_segmentation
-from LesionSegmenterLib.scene_io import open_segmentation, open_segmentation_file
+from LesionSegmenterLib.scene.export import write_segmentation
+from LesionSegmenterLib.scene.io import open_segmentation, open_segmentation_file
+from LesionSegmenterLib.scene.lesion_scene import LesionScene
 from scene_cases import affine, boxes, lesion_map
 from slicer_scene import Application
 

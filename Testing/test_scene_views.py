@@ -26,9 +26,9 @@ from LesionSegmenterLib import edits
 from LesionSegmenterLib.errors import InputError
 from LesionSegmenterLib.labels import LesionType
 from LesionSegmenterLib.lesions import Change
-from LesionSegmenterLib.scene import LesionScene
-from LesionSegmenterLib.scene_tags import colour
-from LesionSegmenterLib.scene_view import DIMMED, SEE_THROUGH
+from LesionSegmenterLib.scene.lesion_scene import LesionScene
+from LesionSegmenterLib.scene.tags import colour
+from LesionSegmenterLib.scene.view import DIMMED, SEE_THROUGH
 from scene_cases import SHAPE, affine, boxes, lesion_map
 from slicer_scene import Application, SliceView
 

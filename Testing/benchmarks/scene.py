@@ -23,9 +23,9 @@ from LesionSegmenterLib.instances import label_components
 from LesionSegmenterLib.labels import LesionType
 from LesionSegmenterLib.lesions import Change, LesionMap
 from LesionSegmenterLib.measure import measure_lesions
-from LesionSegmenterLib.scene import LesionScene
-from LesionSegmenterLib.scene_files import load_flair
-from LesionSegmenterLib.scene_io import BINARY, detach, open_case, open_segmentation_file
+from LesionSegmenterLib.scene.files import load_flair
+from LesionSegmenterLib.scene.io import BINARY, detach, open_case, open_segmentation_file
+from LesionSegmenterLib.scene.lesion_scene import LesionScene
 from scene_cases import paint
 from slicer_scene import Application
 

@@ -14,9 +14,9 @@ from benchmarks.tables import Table, in_turn
 from LesionSegmenterLib.instances import label_components
 from LesionSegmenterLib.lesions import LesionMap
 from LesionSegmenterLib.measure import measure_lesions
-from LesionSegmenterLib.scene import LesionScene
-from LesionSegmenterLib.scene_files import load_flair
-from LesionSegmenterLib.scene_grid import flair_grid
+from LesionSegmenterLib.scene.files import load_flair
+from LesionSegmenterLib.scene.grid import flair_grid
+from LesionSegmenterLib.scene.lesion_scene import LesionScene
 from slicer_scene import Application
 
 _SHAPE = (192, 220, 180)

@@ -11,12 +11,12 @@ from ..errors import InputError
 from ..export import complete_subjects, read_case
 from ..lesions import Change, LesionMap
 from ..review import ReviewSession
-from ..scene import LesionScene
-from ..scene_files import read_probability
-from ..scene_grid import Grid, flair_grid, same_grid
-from ..scene_io import Opened, open_case
-from ..scene_nodes import journal_of_scene
-from ..scene_tags import names_of
+from ..scene.files import read_probability
+from ..scene.grid import Grid, flair_grid, same_grid
+from ..scene.io import Opened, open_case
+from ..scene.lesion_scene import LesionScene
+from ..scene.nodes import journal_of_scene
+from ..scene.tags import names_of
 from ..visiting import Order, next_lesion
 from .signal import Signal
 
@@ -66,7 +66,7 @@ class CaseReview:
     ) -> tuple[str, ...]:
         """Review a case folder, or go on where its journal ends; returns warnings.
 
-        Raises InputError as `scene_io.open_case` and `ReviewSession.open`; the case open before stays then.
+        Raises InputError as `scene.io.open_case` and `ReviewSession.open`; the case open before stays then.
         """
         case = read_case(folder, subject)
         opened = open_case(folder, case.subject, flair)

@@ -10,11 +10,11 @@ from slicer.i18n import tr as _
 from ..comparison import CONSENSUS_DICE, Comparison, compare_raters
 from ..errors import InputError
 from ..export import read_case
-from ..scene import LesionScene
-from ..scene_io import open_case
-from ..scene_nodes import remove_node
-from ..scene_outline import show_outline
-from ..scene_tags import segment_name
+from ..scene.io import open_case
+from ..scene.lesion_scene import LesionScene
+from ..scene.nodes import remove_node
+from ..scene.outline import show_outline
+from ..scene.tags import segment_name
 from . import dialogs
 from .settings import remember, remembered
 

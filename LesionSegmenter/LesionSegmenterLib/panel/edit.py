@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 from .. import edits
 from ..labels import TYPE_COLOURS, LesionType
 from ..lesions import Change, LesionMap, LesionRecord
-from ..scene_tags import lesion_id_of, names_of, segment_id, segment_name
+from ..scene.tags import lesion_id_of, names_of, segment_id, segment_name
 from .lesion_table import STATUS_TEXTS
 from .painting import Painting
 from .section import Section

@@ -14,8 +14,8 @@ from ..export import complete_subjects, read_case
 from ..export_plan import Fate, plan_export
 from ..lesions_tsv import lesions_text
 from ..rater_copy import KeepFlair, write_review
-from ..scene_export import SceneWriter, flair_file, write_segmentation
-from ..scene_nodes import is_on_disk, remove_node
+from ..scene.export import SceneWriter, flair_file, write_segmentation
+from ..scene.nodes import is_on_disk, remove_node
 from ..worklist import EXPORT, is_exported
 from . import dialogs
 from .comparing import Comparing

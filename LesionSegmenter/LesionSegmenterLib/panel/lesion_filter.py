@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..labels import LesionType
 from ..lesions import LesionRecord
-from ..scene_tags import segment_id
+from ..scene.tags import segment_id
 
 
 @dataclass(frozen=True)

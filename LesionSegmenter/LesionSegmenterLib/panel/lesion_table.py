@@ -14,7 +14,7 @@ import qt
 from slicer.i18n import tr as _
 
 from ..lesions import LesionRecord
-from ..scene_tags import Colour, segment_id
+from ..scene.tags import Colour, segment_id
 from .lesion_filter import LesionFilter
 from .signal import Signal
 from .swatches import swatch

@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 from ..edits import annotate, relabel
 from ..labels import TYPE_COLOURS, LesionType
 from ..lesions import LesionRecord
-from ..scene_tags import Colour, Colouring, colour, names_of
+from ..scene.tags import Colour, Colouring, colour, names_of
 from ..visiting import Order
 from .lesion_filter import LesionFilter
 from .lesion_table import COLUMNS, STATUS_TEXTS, TYPE, LesionTable

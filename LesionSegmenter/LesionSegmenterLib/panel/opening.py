@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 
 from ..errors import InputError
 from ..export import complete_subjects, subject_id
-from ..scene_io import Holds, Opened, open_labels, open_segmentation, open_segmentation_file
+from ..scene.io import Holds, Opened, open_labels, open_segmentation, open_segmentation_file
 from . import dialogs
 from .rater import rater_name
 from .settings import remember, remembered

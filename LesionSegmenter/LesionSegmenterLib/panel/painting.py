@@ -9,8 +9,8 @@ import slicer
 import slicer.util
 
 from ..labels import LesionType
-from ..scene import LesionScene
-from ..scene_tags import TYPE_TAG
+from ..scene.lesion_scene import LesionScene
+from ..scene.tags import TYPE_TAG
 
 EFFECTS = ("Paint", "Draw", "Erase", "Scissors")
 _NODE = "LesionSegmenter"  # apart from the Segment Editor module's own choices

@@ -15,8 +15,8 @@ from slicer.i18n import tr as _
 from ..errors import InputError, LesionSegmenterError
 from ..export import complete_subjects
 from ..review import ReviewSession
-from ..scene_files import load_flair
-from ..scene_nodes import is_on_disk, journal_of_scene
+from ..scene.files import load_flair
+from ..scene.nodes import is_on_disk, journal_of_scene
 from .open_reviews import OpenReview, forget, open_reviews, remember_open
 from .rater import rater_name
 

@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 
 from ..atomic import writing_error
 from ..errors import InputError, LesionSegmenterError
-from ..scene_files import load_flair
+from ..scene.files import load_flair
 from .engine_process import Ended, EngineProcess
 from .engine_python import Engine
 

@@ -16,9 +16,9 @@ import slicer.util
 from ..labels import LesionType
 from ..lesions import LesionMap
 from ..measure import measure_lesions
-from ..scene_files import load_flair
-from ..scene_io import Opened
-from ..scene_tags import segment_id
+from ..scene.files import load_flair
+from ..scene.io import Opened
+from ..scene.tags import segment_id
 
 _SUBJECT, _RATER = "SelfTest", "Self test"
 _AFFINE = np.array([[-1.0, 0, 0, 30], [0, -1.0, 0, 28], [0, 0, 3.0, -18], [0, 0, 0, 1]])

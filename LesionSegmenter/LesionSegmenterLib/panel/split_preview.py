@@ -10,8 +10,8 @@ import slicer.util
 import vtk
 
 from ..lesions import Change, LesionMap
-from ..scene_grid import array_of
-from ..scene_io import BINARY, detach
+from ..scene.grid import array_of
+from ..scene.io import BINARY, detach
 
 # Okabe and Ito's palette without black: neighbouring parts are told apart with any colour vision.
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442")

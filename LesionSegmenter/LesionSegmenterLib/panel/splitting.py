@@ -12,8 +12,8 @@ from slicer.i18n import tr as _
 from .. import edits
 from ..errors import InputError
 from ..lesions import Change, LesionMap
-from ..scene_grid import array_of
-from ..scene_tags import segment_id
+from ..scene.grid import array_of
+from ..scene.tags import segment_id
 from .split_preview import SplitPreview
 from .split_seeds import SplitSeeds
 

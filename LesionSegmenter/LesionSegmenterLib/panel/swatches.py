@@ -6,7 +6,7 @@ from typing import Any
 
 import qt
 
-from ..scene_tags import Colour
+from ..scene.tags import Colour
 
 _SIDE = 12  # pixels
 

@@ -8,8 +8,8 @@ from typing import Any
 import slicer
 
 from ..errors import InputError
-from ..scene_export import SceneWriter, flair_file
-from ..scene_files import is_sheared
+from ..scene.export import SceneWriter, flair_file
+from ..scene.files import is_sheared
 
 
 def file_of(node: Any, what: str, name: str, folder: Path) -> tuple[Path, bool]:

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import slicer
 
-from .errors import InputError
-from .nifti1 import affine_of_header, read_header
-from .scene_grid import Grid, array_of, grid_of_volume, label_image, labelled, same_grid
+from ..errors import InputError
+from ..nifti1 import affine_of_header, read_header
+from .grid import Grid, array_of, grid_of_volume, label_image, labelled, same_grid
 
 
 def load_flair(path: str | Path) -> Any:

@@ -16,12 +16,12 @@ import slicer
 import slicer.util
 import vtk
 
-from .errors import InputError
-from .labels import LesionType
-from .lesions import Change, LesionMap, LesionRecord
-from .scene_grid import Grid, Labelled, array_of, grid_of_labelmap, labelled, same_grid
-from .scene_io import BINARY, FLAIR_ROLE, detach, segment_layers, stated_type
-from .scene_tags import (
+from ..errors import InputError
+from ..labels import LesionType
+from ..lesions import Change, LesionMap, LesionRecord
+from .grid import Grid, Labelled, array_of, grid_of_labelmap, labelled, same_grid
+from .io import BINARY, FLAIR_ROLE, detach, segment_layers, stated_type
+from .tags import (
     RECORDS,
     Colouring,
     colour,
@@ -32,7 +32,7 @@ from .scene_tags import (
     tags,
     terminology,
 )
-from .scene_watch import PaintWatch
+from .watch import PaintWatch
 
 SURFACE = "Closed surface"
 DIMMED = 0.25  # of a lesion's full opacity, while others are emphasised

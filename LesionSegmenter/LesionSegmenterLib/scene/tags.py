@@ -10,9 +10,9 @@ from dataclasses import asdict
 from typing import Any, Literal
 from urllib.parse import quote, unquote
 
-from .errors import InputError
-from .labels import TYPE_COLOURS, LesionType
-from .lesions import LesionRecord
+from ..errors import InputError
+from ..labels import TYPE_COLOURS, LesionType
+from ..lesions import LesionRecord
 
 Colour = tuple[float, float, float]
 Colouring = Literal["type", "lesion"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from .lesions import LesionMap
-from .scene import LesionScene
-from .scene_tags import NEXT_ID
-from .scene_view import SegmentationView
+from ..lesions import LesionMap
+from .lesion_scene import LesionScene
+from .tags import NEXT_ID
+from .view import SegmentationView
 
 OUTLINE_COLOUR = (0.0, 0.62, 0.45)  # the Okabe-Ito palette's green, which no lesion type has
 

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import slicer
 
-from .atomic import atomic_file, deterministic_gzip, scratch_folder, writing_error
-from .errors import InputError
-from .nifti1 import HEADER, affine_of_header, read_header
-from .scene_grid import flair_grid
+from ..atomic import atomic_file, deterministic_gzip, scratch_folder, writing_error
+from ..errors import InputError
+from ..nifti1 import HEADER, affine_of_header, read_header
+from .grid import flair_grid
 
 _SEG_NRRD = ".seg.nrrd"
 _DATATYPES = {np.dtype(np.uint8): 2, np.dtype(np.int32): 8}
@@ -26,7 +26,7 @@ _SAME_PLACE = 0.01  # of a voxel
 
 
 def write_segmentation(node: Any, path: Path) -> None:
-    """Write a segmentation node as a .seg.nrrd that `scene_io.open_segmentation_file` opens again.
+    """Write a segmentation node as a .seg.nrrd that `io.open_segmentation_file` opens again.
 
     Ids, records, notes and colours stand in the segments' tags. Raises InputError for another ending, or
     where the file cannot be written whole; an older file of that name stays as it was then.

@@ -15,15 +15,15 @@ import numpy.typing as npt
 import slicer
 import slicer.util
 
-from .edits.planning import change_of_voxels, new_ids, points_mm
-from .errors import InputError
-from .labels import LesionType
-from .lesions import Change, LesionMap, LesionRecord, Voxels
-from .scene_grid import Labelled, flair_grid
-from .scene_io import reopen
-from .scene_nodes import node_of_case
-from .scene_tags import COLOURING, JOURNAL, NEXT_ID, POSITION, Colouring
-from .scene_view import LabelmapView, SegmentationView, View
+from ..edits.planning import change_of_voxels, new_ids, points_mm
+from ..errors import InputError
+from ..labels import LesionType
+from ..lesions import Change, LesionMap, LesionRecord, Voxels
+from .grid import Labelled, flair_grid
+from .io import reopen
+from .nodes import node_of_case
+from .tags import COLOURING, JOURNAL, NEXT_ID, POSITION, Colouring
+from .view import LabelmapView, SegmentationView, View
 
 MOST_SEGMENTS = 500  # a segmentation of more is slow to draw and to list
 _VIEWS: dict[str, Callable[[Any], View]] = {

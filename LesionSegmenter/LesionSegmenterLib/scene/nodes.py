@@ -8,7 +8,7 @@ from typing import Any
 import slicer
 import slicer.util
 
-from .scene_tags import JOURNAL, NEXT_ID
+from .tags import JOURNAL, NEXT_ID
 
 
 def journal_of_scene() -> Path | None:

@@ -17,9 +17,9 @@ import vtk
 from scipy import ndimage
 from vtk.util.numpy_support import vtk_to_numpy
 
-from .errors import InputError
-from .instances.components import bounding_box
-from .lesions import Shape, Voxels
+from ..errors import InputError
+from ..instances.components import bounding_box
+from ..lesions import Shape, Voxels
 
 _SAME_LATTICE = 0.01  # of a voxel, at the corners
 

@@ -13,15 +13,15 @@ import numpy.typing as npt
 import slicer
 import vtk
 
-from .errors import InputError
-from .export import read_case
-from .instances.components import label_components
-from .labels import LesionType
-from .lesions import LesionMap, LesionRecord
-from .measure import measure_lesions
-from .rater_copy import read_review
-from .scene_files import check_file, load_flair, read_labels, read_probability
-from .scene_grid import (
+from ..errors import InputError
+from ..export import read_case
+from ..instances.components import label_components
+from ..labels import LesionType
+from ..lesions import LesionMap, LesionRecord
+from ..measure import measure_lesions
+from ..rater_copy import read_review
+from .files import check_file, load_flair, read_labels, read_probability
+from .grid import (
     Grid,
     Labelled,
     array_of,
@@ -32,7 +32,7 @@ from .scene_grid import (
     label_image,
     labelled,
 )
-from .scene_tags import NEXT_ID, RECORD_TAG, RECORDS, TYPE_TAG, lesion_id_of, record_of
+from .tags import NEXT_ID, RECORD_TAG, RECORDS, TYPE_TAG, lesion_id_of, record_of
 
 _TABLE_MM = 0.01  # how exactly a case's table states a centroid
 BINARY = "Binary labelmap"
