@@ -131,6 +131,26 @@ def test_a_volume_that_reads_or_means_something_else_is_refused(two, tmp_path, a
     assert not (tmp_path / "made").exists()
 
 
+def test_volumes_within_an_ensemble_and_as_its_members_are_refused(two, volume, tmp_path):
+    made = make_ensemble(two, tmp_path / "made", name="made", version="1.0.0", volume=volume)
+    with pytest.raises(InputError, match="of its own"):
+        make_ensemble([made, *two], tmp_path / "more", name="more", version="1.0.0")
+    with pytest.raises(InputError, match="reads volumes itself"):
+        make_ensemble([volume, volume], tmp_path / "more", name="more", version="1.0.0", volume=volume)
+
+
+def test_a_variance_beyond_half_precision_is_kept(two, image, tmp_path):
+    weights = load_file(two[0].weights)
+    weights["before_skip.norm.running_var"] *= 1e6
+    content = {"weights.safetensors": save(weights), "MODEL_CARD.md": b"#"}
+    large = bundles.write_bundle(tmp_path / "large", replace(two[0].spec, files={}), content)
+    made = make_ensemble([large, two[1]], tmp_path / "both", name="both", version="1.0.0")
+    kept = load_file(made.weights)["members.0.before_skip.norm.running_var"]
+    assert kept.isfinite().all() and kept.max() > torch.finfo(torch.half).max
+    wanted = (predicted(large, image) + predicted(two[1], image)) / 2
+    np.testing.assert_allclose(predicted(made, image), wanted, atol=5e-3)
+
+
 def test_it_says_what_it_is_made_of_and_takes_half_the_room(two, tmp_path):
     made = make_ensemble(two, tmp_path / "both", name="both", version="1.2.0")
     assert made.spec.output == two[0].spec.output

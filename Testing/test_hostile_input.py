@@ -233,9 +233,16 @@ def altered(folder: Path, change: Callable[[dict[str, torch.Tensor]], None] = la
     return bundles.write_bundle(folder / "altered", replace(made.spec, **spec), content).folder
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_no_numbers_are_refused_and_do_not_mean_no_lesion(tmp_path, refused, value):
-    folder = altered(tmp_path, lambda weights: weights["head.bias"].fill_(value))
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("head.bias", float("nan")),
+        ("head.bias", float("inf")),
+        ("down.0.norm.running_var", float("inf")),  # the output is finite then, and the channel mute
+    ],
+)
+def test_weights_that_are_no_numbers_are_refused_and_do_not_mean_no_lesion(tmp_path, refused, name, value):
+    folder = altered(tmp_path, lambda weights: weights[name].fill_(value))
     refused("models", "validate", folder, words=(str(folder), "not numbers"))
 
 

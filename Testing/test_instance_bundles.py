@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from heads import centred_affine, head
+from heads import bright_bundle, centred_affine, head
 from LesionSegmenterLib import bundle as bundles
 from LesionSegmenterLib.cli import main
 from LesionSegmenterLib.engine.device import Device
@@ -143,6 +143,20 @@ def test_offsets_of_a_splitter_part_what_a_model_without_offsets_finds(tmp_path,
     assert "predicting offsets" in sidecar["seconds"]
     check_cones(ids, image.affine)
     np.testing.assert_array_equal(ids > 0, found > 0)
+
+
+def test_a_splitter_reads_the_flair_alone_and_its_progress_rises_within_the_stage_of_splitting(
+    tmp_path, cones, capsys
+):
+    flair = tmp_path / "flair.nii.gz"
+    save_cones(flair, (66, 86, 50), (2.0, 2.0, 2.0))
+    both = bright_bundle(tmp_path / "both", modalities=("FLAIR", "T1"))
+    options = ("--split", "offsets", "--splitter", str(cones), "--t1", str(flair), "--threshold", "0.4")
+    fixed = ("--out", str(tmp_path / "out"), "--model", str(both), "--device", "cpu", "--progress", "json")
+    assert main(["segment", str(flair), *fixed, *options]) == 0
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    fractions = [event["fraction"] for event in events if event["event"] == "progress"]
+    assert fractions == sorted(fractions) and fractions[-1] == 1
 
 
 def test_ids_are_the_same_in_every_run_and_whatever_the_order_of_the_files_axes(tmp_path, cones):

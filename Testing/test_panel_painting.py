@@ -258,7 +258,7 @@ def test_closing_the_case_closes_the_tools_and_the_next_case_can_be_painted(app,
 
 
 def test_too_many_lesions_for_the_segment_editor_are_told(section, tmp_path, monkeypatch):
-    monkeypatch.setattr("LesionSegmenterLib.scene.MOST_SEGMENTS", 2)
+    monkeypatch.setattr("LesionSegmenterLib.scene.lesion_scene.MOST_SEGMENTS", 2)
     edit = open_edit(section, tmp_path)
     assert not edit.ui.paintButton.enabled
     assert "too many lesions" in edit.ui.paintButton.toolTip

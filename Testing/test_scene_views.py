@@ -197,7 +197,7 @@ def test_jumping_to_an_unknown_lesion_is_refused(case: Case) -> None:
 def test_a_label_volume_is_drawn_in_its_lesions_colours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("LesionSegmenterLib.scene.MOST_SEGMENTS", 2)
+    monkeypatch.setattr("LesionSegmenterLib.scene.lesion_scene.MOST_SEGMENTS", 2)
     application = Application(tmp_path)
     flair = application.add_volume(np.zeros(SHAPE, np.int16), affine())
     views = [SliceView(application, flair, orientation) for orientation in ORIENTATIONS]

@@ -38,13 +38,13 @@ def overall(stage: str, done: int, total: int) -> float:
 
 @dataclass(frozen=True)
 class StageReporter:
-    """Tells all that goes on within one stage of a run as progress of that stage."""
+    """Tells a run within one stage of another as progress of that stage."""
 
     whole: Reporter
     stage: str
 
-    def progress(self, _stage: str, done: int, total: int) -> None:
-        self.whole.progress(self.stage, done, total)
+    def progress(self, stage: str, done: int, total: int) -> None:
+        self.whole.progress(self.stage, round(1000 * overall(stage, done, total)), 1000)
 
     def warn(self, message: str) -> None:
         self.whole.warn(message)

@@ -105,7 +105,10 @@ def segment(
     subject = subject_id(flair.name) if options.subject is None else options.subject
     _check_output(out, subject, [path for path in (flair, options.t1) if path])
     bundle = model.bundle if model else resolve_bundle(options.model)
-    splitter = model.splitter.bundle if model and model.splitter else _splitter(options, bundle)
+    if model is None:
+        splitter = _splitter(options, bundle)
+    else:
+        splitter = model.splitter.bundle if model.splitter and options.split == "offsets" else None
     settings = run_settings(options, bundle, splitter)
     scan = read_scan(flair, options.t1, bundle)
     if options.least_confidence and not _at_own_threshold(settings, bundle):
@@ -123,11 +126,12 @@ def segment(
     reporter.progress("reading", 3, 3)
 
     prediction = predict_scan(scan, model, reporter, options.flip)
-    if model.splitter and splitter:
+    if splitter and model.splitter:
         with scan.timed("predicting offsets"):
-            apart = replace(scan, seconds={})
-            offsets = predict_scan(apart, model.splitter, StageReporter(reporter, "splitting")).offsets
-        prediction = replace(prediction, offsets=offsets)
+            flair_alone = replace(scan, t1=None, seconds={})
+            apart = predict_scan(flair_alone, model.splitter, StageReporter(reporter, "splitting"))
+        notes = [*prediction.notes, *apart.notes]
+        prediction = replace(prediction, offsets=apart.offsets, notes=notes)
     instances, records = find_lesions(scan, prediction, bundle, settings, reporter)
 
     sidecar = _sidecar(settings, model, scan, prediction, records)

@@ -130,9 +130,15 @@ def calibrated(spec: BundleSpec, calibration: Calibration, weights: bytes) -> Bu
 def stored(weights: Mapping[str, torch.Tensor]) -> bytes:
     """The content of a weights' file, in half precision: half the size, the same lesions.
 
-    Counts, such as batch norm's, stay whole numbers.
+    Counts, such as batch norm's, stay whole numbers. What half precision has no number for, such as the
+    variance of a batch norm that sees large sums, stays in single precision.
     """
-    return save({name: w.half() if w.dtype.is_floating_point else w for name, w in weights.items()})
+
+    def halved(values: torch.Tensor) -> torch.Tensor:
+        fits = values.dtype.is_floating_point and bool((values.abs() <= torch.finfo(torch.half).max).all())
+        return values.half() if fits else values
+
+    return save({name: halved(values) for name, values in weights.items()})
 
 
 def parameters_of(spec: BundleSpec) -> int:

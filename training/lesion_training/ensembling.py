@@ -115,6 +115,11 @@ def _check_alike(specs: list[BundleSpec]) -> None:
         raise InputError("one model is no ensemble", todo="Name two or more")
     if first.output.kind == "instances":
         raise InputError(f"{first.name} gives offsets, which cannot be averaged", todo=todo)
+    for spec in specs:
+        if "volume" in spec.architecture.arguments:
+            raise InputError(
+                f"{spec.name} has a network of volumes of its own", todo="Name its members instead"
+            )
     for other in specs[1:]:
         for what in ("inputs", "shape", "preprocessing"):
             if getattr(other, what) != getattr(first, what):
@@ -129,6 +134,10 @@ def _check_volume(volume: BundleSpec, first: BundleSpec) -> None:
     from LesionSegmenterLib.networks import build
 
     todo = "Train one with lesion-train fit uresnet-volume"
+    if first.shape != "slice":
+        raise InputError(
+            f"{first.name} reads volumes itself", todo="Name it with --volume, beside models of slices"
+        )
     if volume.shape != "patch" or volume.output.kind == "instances":
         raise InputError(f"{volume.name} is no model of lesions in volumes", todo=todo)
     for what, of in (("inputs", lambda spec: spec.inputs), ("classes", lambda spec: spec.output.label_map),

@@ -83,11 +83,18 @@ def load_model(bundle: Bundle, device: Device) -> Model:
         raise BundleError(f"preprocessing: {error}", bundle.folder) from error
     network = build(spec.architecture.name, spec.architecture.arguments)
     try:
-        network.load_state_dict(load_file(bundle.weights))
+        weights = load_file(bundle.weights)
+        network.load_state_dict(weights)
     except RuntimeError as error:
         raise BundleError(
             f"the weights do not fit the network {spec.architecture.name}", bundle.folder, "Bundle it again"
         ) from error
+    if not all(
+        values.isfinite().all() for values in weights.values()
+    ):  # an infinite variance mutes a channel
+        raise BundleError(
+            "the network's weights hold values that are not numbers", bundle.folder, "Train it again"
+        )
     fuse(network.eval()).requires_grad_(False)
     _try_out(network, bundle, preprocessing)
     network.to(device.torch_device)
@@ -124,6 +131,4 @@ def _try_out(network: nn.Module, bundle: Bundle, preprocessing: Preprocessing) -
             "Bundle it again with output.kind binary or types",
         )
     if not output.isfinite().all():
-        raise BundleError(
-            "the network's weights hold values that are not numbers", bundle.folder, "Train it again"
-        )
+        raise BundleError("the network gives values that are not numbers", bundle.folder, "Train it again")

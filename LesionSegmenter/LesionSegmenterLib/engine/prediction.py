@@ -54,17 +54,18 @@ def predict(
     passes = 2 if flip else 1
 
     def run(stack: np.ndarray, number: int) -> np.ndarray:
-        def tell(stage: str, done: int, total: int) -> None:
-            progress(stage, number * total + done, passes * total)
+        def part(number: int, of: int) -> Progress:
+            return lambda stage, done, total: progress(stage, number * total + done, of * total)
 
         if not model.is_2d:
-            return _volume(model, stack, runner, tell)
-        channels = _slices(model, stack, grid, runner, tell)
-        if volume is not None:
-            whole = BatchRunner(volume.network, model.device, _probabilities)
-            channels += _in_millimetres(volume, stack, grid, whole, lambda *_: tell("predicting", 1, 1))
-            runner.notes += whole.notes
-            channels /= 2
+            return _volume(model, stack, runner, part(number, passes))
+        if volume is None:
+            return _slices(model, stack, grid, runner, part(number, passes))
+        channels = _slices(model, stack, grid, runner, part(2 * number, 2 * passes))
+        whole = BatchRunner(volume.network, model.device, _probabilities)
+        channels += _in_millimetres(volume, stack, grid, whole, part(2 * number + 1, 2 * passes))
+        runner.notes += whole.notes
+        channels /= 2
         return channels
 
     channels = run(stack, 0)
