@@ -44,7 +44,7 @@ def ensemble_card(spec: BundleSpec, members: dict[str, str], parameters: int) ->
     ]
     mirrored = ", of the image and of its mirror image" if spec.preprocessing.get("flip") else ""
     in_volumes = (
-        " The last one reads the scan as a volume, and counts as much as the others together."
+        " The last one reads scans of thick slices as a volume of 1 mm; isotropic ones it leaves alone."
         if "volume" in spec.architecture.arguments
         else ""
     )

@@ -21,7 +21,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     ensemble = commands.add_parser("ensemble", help="make one bundle of several, their predictions averaged")
     ensemble.add_argument("bundles", nargs="+", metavar="BUNDLE", help="a bundle's folder, or a model's name")
     ensemble.add_argument(
-        "--volume", metavar="BUNDLE", help="a bundle of volumes, which counts as much as all others"
+        "--volume", metavar="BUNDLE", help="a bundle of volumes, one member more for scans of thick slices"
     )
     ensemble.add_argument("--out", type=Path, required=True, help="the bundle's folder")
     ensemble.add_argument("--name", required=True)
@@ -65,7 +65,7 @@ def make_ensemble(
 ) -> Bundle:
     """Write the bundle of several: the first one's classifier and threshold, everybody's training data.
 
-    ``volume`` reads the whole scan as well. InputError where they read or mean different things, or
+    ``volume`` reads thick slices as a volume. InputError where they read or mean different things, or
     ``calibration`` is of another model.
     """
     from LesionSegmenterLib.bundle import CARD, WEIGHTS, Architecture, write_bundle

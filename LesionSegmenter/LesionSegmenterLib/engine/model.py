@@ -65,6 +65,11 @@ class Model:
         return replace(self, network=volume) if volume is not None else None
 
     @property
+    def volume_share(self) -> float:
+        """What of an ensemble's mean is its network of volumes: as much as each other member."""
+        return 1 / (1 + len(self.network.members)) if isinstance(self.network, Ensemble) else 1.0
+
+    @property
     def gives_instances(self) -> bool:
         return self.bundle.spec.output.kind == "instances"
 

@@ -48,7 +48,8 @@ def predict(
     BundleError where an output is nan.
     """
     runner = BatchRunner(model.network, model.device, _instances if model.gives_instances else _probabilities)
-    volume = model.in_volumes
+    # Isotropic scans are read in three planes already.
+    volume = None if grid.isotropic else model.in_volumes
     stack = np.stack(images)
     flip = flip or model.preprocessing.flip
     passes = 2 if flip else 1
@@ -63,10 +64,9 @@ def predict(
             return _slices(model, stack, grid, runner, part(number, passes))
         channels = _slices(model, stack, grid, runner, part(2 * number, 2 * passes))
         whole = BatchRunner(volume.network, model.device, _probabilities)
-        channels += _in_millimetres(volume, stack, grid, whole, part(2 * number + 1, 2 * passes))
+        other = _in_millimetres(volume, stack, grid, whole, part(2 * number + 1, 2 * passes))
         runner.notes += whole.notes
-        channels /= 2
-        return channels
+        return channels + model.volume_share * (other - channels)
 
     channels = run(stack, 0)
     if flip:
