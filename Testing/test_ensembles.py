@@ -15,6 +15,7 @@ from lesion_training.ensembling import make_ensemble
 from lesion_training.recipe import load_recipe
 from lesion_training.specification import completed
 from LesionSegmenterLib import bundle as bundles
+from LesionSegmenterLib.confidence import LesionConfidence
 from LesionSegmenterLib.engine.device import Device
 from LesionSegmenterLib.engine.model import load_model
 from LesionSegmenterLib.engine.prediction import predict
@@ -139,6 +140,13 @@ def test_volumes_within_an_ensemble_and_as_its_members_are_refused(two, volume, 
         make_ensemble([made, *two], tmp_path / "more", name="more", version="1.0.0")
     with pytest.raises(InputError, match="reads volumes itself"):
         make_ensemble([volume, volume], tmp_path / "more", name="more", version="1.0.0", volume=volume)
+
+
+def test_its_first_members_confidence_and_threshold_are_not_its_own(two, tmp_path):
+    sure = replace(two[0].spec.output, confidence=LesionConfidence(0.0, 1.0, 0.0), least_confidence=0.4)
+    first = write_model(tmp_path / "sure", ARGUMENTS, 0, output=sure)
+    output = make_ensemble([first, two[1]], tmp_path / "both", name="both", version="1.0.0").spec.output
+    assert (output.threshold, output.confidence, output.least_confidence) == (0.5, None, 0.0)
 
 
 def test_a_variance_beyond_half_precision_is_kept(two, image, tmp_path):

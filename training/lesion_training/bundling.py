@@ -104,8 +104,12 @@ def make_bundle(
 def _threshold(stated: float | None, start: Bundle | None) -> float:
     if stated is not None:
         return stated
-    # A threshold that was chosen with a least confidence is too low without it.
-    return 0.5 if start is None or start.spec.output.least_confidence else start.spec.output.threshold
+    return 0.5 if start is None else plain_threshold(start.spec)
+
+
+def plain_threshold(spec: BundleSpec) -> float:
+    """A model's threshold for another made of it; one chosen with a least confidence is too low without."""
+    return 0.5 if spec.output.least_confidence else spec.output.threshold
 
 
 def calibrated(spec: BundleSpec, calibration: Calibration, weights: bytes) -> BundleSpec:

@@ -70,7 +70,7 @@ def make_ensemble(
     """
     from LesionSegmenterLib.bundle import CARD, WEIGHTS, Architecture, write_bundle
 
-    from .bundling import calibrated, parameters_of, stored
+    from .bundling import calibrated, parameters_of, plain_threshold, stored
     from .card import ensemble_card
 
     specs = [bundle.spec for bundle in bundles]
@@ -88,7 +88,7 @@ def make_ensemble(
         title=f"the mean of {len(specs)} networks: slower than each of them, and steadier",
         architecture=Architecture("ensemble", networks),
         preprocessing=first.preprocessing | ({"flip": True} if flip else {}),
-        output=replace(first.output, confidence=None),
+        output=replace(first.output, threshold=plain_threshold(first), confidence=None, least_confidence=0.0),
         training_data=list({item.name: item for spec in specs for item in spec.training_data}.values()),
         scores=scores or {},
     )
