@@ -128,6 +128,7 @@ def test_what_the_network_sees_in_training_is_what_it_sees_in_prediction(spacing
         device=Device("cpu", "fp32"),
         is_2d=True,
         gives_instances=False,
+        in_volumes=None,
         divisor=1,
         preprocessing=Preprocessing("deep-median-mad", context_slices=1, planes="all"),
     )
