@@ -94,9 +94,8 @@ def load_model(bundle: Bundle, device: Device) -> Model:
         raise BundleError(
             f"the weights do not fit the network {spec.architecture.name}", bundle.folder, "Bundle it again"
         ) from error
-    if not all(
-        values.isfinite().all() for values in weights.values()
-    ):  # an infinite variance mutes a channel
+    # An infinite variance of a batch norm would mute its channel, the output being finite.
+    if not all(values.isfinite().all() for values in weights.values()):
         raise BundleError(
             "the network's weights hold values that are not numbers", bundle.folder, "Train it again"
         )

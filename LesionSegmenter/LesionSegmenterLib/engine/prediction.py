@@ -194,11 +194,9 @@ def _volume(model: Model, stack: np.ndarray, runner: BatchRunner, progress: Prog
 def _in_millimetres(
     model: Model, stack: np.ndarray, grid: WorkingGrid, runner: BatchRunner, progress: Progress
 ) -> np.ndarray:
-    """3D prediction of a stack whose slices may be thick: in voxels of 1 mm, as in training, and back."""
+    """3D prediction of a stack of thick slices: in voxels of 1 mm, as in training, and back."""
     shape = stack.shape[1:]
     fine = tuple(max(1, round(n * step / WORKING_MM)) for n, step in zip(shape, grid.spacing, strict=True))
-    if fine == shape:
-        return _volume(model, stack, runner, progress)
     output = _volume(model, np.stack([resample(image, fine) for image in stack]), runner, progress)
     return np.stack([resample(channel, shape) for channel in output])
 
