@@ -26,6 +26,7 @@ from lesion_training.transforms import (
     Affine,
     Bias,
     Blur,
+    Contrast,
     Elastic,
     Flip,
     Gamma,
@@ -133,8 +134,8 @@ def test_cases_without_weight_are_never_drawn_and_a_t1_is_a_second_channel():
 ALL = TransformSettings(
     flip=Flip(1.0, [0, 1]), affine=Affine(1.0, 15, (0.9, 1.1), 10), elastic=Elastic(1.0, 3),
     low_resolution=LowResolution(1.0, (1.5, 2)), blur=Blur(1.0, (0.5, 1)), bias=Bias(1.0, 0.3),
-    gamma=Gamma(1.0, 0.2), gibbs=Gibbs(1.0, (0.2, 0.5)), motion=Motion(1.0, 3, 2),
-    ghosting=Ghosting(1.0, (0.1, 0.3)), noise=Noise(1.0, (0.01, 0.05)),
+    gamma=Gamma(1.0, 0.2), contrast=Contrast(1.0, (0.7, 1.4), 0.1), gibbs=Gibbs(1.0, (0.2, 0.5)),
+    motion=Motion(1.0, 3, 2), ghosting=Ghosting(1.0, (0.1, 0.3)), noise=Noise(1.0, (0.01, 0.05)),
 )  # fmt: skip
 SPATIAL = ("flip", "affine", "elastic")
 
@@ -184,6 +185,20 @@ def test_tissue_stays_where_normalisation_put_it_and_air_stays_air():
     image[:, :8] = AIR
     changed = Transforms(TransformSettings(gamma=Gamma(1.0, 0.5)), flat=True)(flat._replace(image=image), 1)
     np.testing.assert_allclose(changed.image, image, atol=1e-5)
+
+
+def test_contrast_stretches_brightness_about_normal_tissue_and_leaves_air():
+    flat = patch_of([32, 32])
+    image = np.linspace(-1, 4, flat.image.size, dtype=np.float32).reshape(flat.image.shape)
+    image[:, :8] = AIR
+    settings = TransformSettings(contrast=Contrast(1.0, (1.3, 1.3), 0.0))
+    changed = Transforms(settings, flat=True)(flat._replace(image=image), 1)
+    np.testing.assert_allclose(changed.image, np.where(image == AIR, AIR, 1.3 * image), atol=1e-5)
+    shifted = Transforms(TransformSettings(contrast=Contrast(1.0, (1, 1), 0.1)), flat=True)
+    by = [
+        float((shifted(flat._replace(image=image), seed).image - image)[:, 8:].mean()) for seed in range(40)
+    ]
+    assert -0.4 <= min(by) < -0.2 and 0.2 < max(by) <= 0.4  # a tenth of the tissue's brightness, which is 4
 
 
 def test_the_shares_are_kept_and_other_draws_are_left_as_they_are():

@@ -22,6 +22,8 @@ from LesionSegmenterLib.engine.normalisation import CLIP
 
 from .patches import AIR, Patch
 
+_AIR_BELOW = 0.35  # of normal tissue's brightness; the darkest fluid stays as well
+
 if TYPE_CHECKING:
     import torchio as tio
 
@@ -88,6 +90,18 @@ class Gamma:
 
 
 @dataclass(frozen=True)
+class Contrast:
+    """All but air ``gain`` times as far from normal tissue, and shifted by up to ``shift`` of its brightness.
+
+    Normalisation by the median and its deviation leaves both uncertain: how bright the cortex is moves them.
+    """
+
+    share: float
+    gain: tuple[float, float]
+    shift: float = 0.0
+
+
+@dataclass(frozen=True)
 class Gibbs:
     """Ringing: the outer part of k-space cut off; 0 keeps all of it, 1 nothing."""
 
@@ -133,6 +147,7 @@ class TransformSettings:
     blur: Blur | None = None
     bias: Bias | None = None
     gamma: Gamma | None = None
+    contrast: Contrast | None = None
     gibbs: Gibbs | None = None
     motion: Motion | None = None
     ghosting: Ghosting | None = None
@@ -204,6 +219,8 @@ class Transforms:
                 return [tio.RandomBiasField(coefficients, **share)]
             case Gamma(log_gamma=log_gamma):
                 return [tio.RandomGamma(log_gamma, **share)]
+            case Contrast(gain=gain, shift=shift):
+                return [_contrast(settings.share, gain, shift)]
             case Gibbs(alpha=alpha):
                 return [_gibbs(settings.share, alpha)]
             case Motion(rotation_degrees=turn, translation_mm=shift, moves=moves):
@@ -244,6 +261,21 @@ def _labels(labels: NDArray[np.integer], patch: Patch) -> tio.LabelMap:
     import torchio as tio
 
     return tio.LabelMap(tensor=torch.from_numpy(labels[None].astype(np.int32)), affine=_affine(patch))
+
+
+def _contrast(share: float, gain: tuple[float, float], shift: float) -> Step:
+    """See `Contrast`; of images as fractions of normal tissue's brightness."""
+
+    def step(subject: tio.Subject) -> tio.Subject:
+        chosen, by, to = torch.rand(3).tolist()
+        if chosen < share:
+            image = subject.get_image("image")
+            old = image.data
+            new = 1 + (old - 1) * (gain[0] + by * (gain[1] - gain[0])) + (2 * to - 1) * shift
+            image.set_data(torch.where(old > _AIR_BELOW, new.clamp_min(0), old))
+        return subject
+
+    return step
 
 
 def _shear(share: float, degrees: float) -> Step:
