@@ -22,7 +22,7 @@ from lesion_training.cases import (
 )
 from lesion_training.listing import LISTINGS, read_listing
 from lesion_training.recipe import CaseSettings
-from lesion_training.variants import FLUID, Banks, ignore_unmarked, painted_variant, place
+from lesion_training.variants import FLUID, Banks, Painter, ignore_unmarked, painted_variant, place
 from LesionSegmenterLib.engine.preprocessing import WorkingGrid, prepare
 from LesionSegmenterLib.errors import InputError
 from LesionSegmenterLib.instances import label_components
@@ -244,6 +244,22 @@ def test_what_is_painted_has_the_class_of_its_type_and_ids_of_its_own(data, thic
         assert not np.isin(unknown.target, (2, 3)).any()
     assert {1, 2, 3} <= seen
     assert (unknown.target == IGNORE).any() or 2 not in seen
+
+
+def test_the_cavity_of_an_old_infarct_is_dark_within_a_bright_rim_and_belongs_to_it(thick_case):
+    case = replace(thick_case, image=np.zeros_like(thick_case.image), target=np.zeros_like(thick_case.target))
+    wanted = Preparation({LesionType.STROKE: 2})
+    painter = Painter(case, place(thick_case, load_anatomy()), wanted, np.random.default_rng(0))
+    fine = np.array(painter.placement.fine_shape)
+    start = fine // 2 - 12
+    painter.paint_fine(np.ones((24, 24, 24), bool), start, 3.0, LesionType.STROKE, rim=4.0)
+    low = np.round(start / painter.per_voxel).astype(int)
+    high = np.round((start + 24) / painter.per_voxel).astype(int)
+    lesion = tuple(slice(a + 1, b - 1) for a, b in zip(low, high, strict=True))
+    assert (painter.target[lesion] == 2).mean() > 0.95
+    middle = painter.image[tuple((low + high) // 2)]
+    assert FLUID - 0.5 < middle < -1
+    assert painter.image[low[0] + 1, (low[1] + high[1]) // 2, (low[2] + high[2]) // 2] > 1
 
 
 def test_bright_white_matter_of_a_partial_truth_leaves_the_loss_and_other_bright_voxels_do_not(thick_case):

@@ -22,6 +22,8 @@ from .cases import BACKGROUND, DOUBTFUL, IGNORE, Preparation, PreparedCase
 
 NORMAL, FLUID = 0.0, -3.0  # typical normalised intensities of brain tissue and of fluid
 _SHADING = (0.5, 1.5)  # mm over which WMH fade into white matter, as a Gaussian's sd
+_OLD, _CAVITIES = 0.25, 0.6  # shares: of infarcts the old ones, of these the ones with a cavity
+_RIM = (2.0, 5.0)  # mm of gliosis around a cavity
 _PROGRAMMES = {"ms": 0.35, "wmh": 0.3, "stroke": 0.2, "wmh and stroke": 0.15}
 
 
@@ -144,10 +146,13 @@ class Painter:
         contrast: float,
         kind: LesionType,
         blur: float | None = None,
+        rim: float | None = None,
     ) -> None:
         """Paint a mask given on the fine grid whose first voxel lies at ``start`` there.
 
-        ``blur`` is the sd of its edge in fine voxels; None takes that of the whole painting.
+        ``blur`` is the sd of its edge in fine voxels; None takes that of the whole painting. Deeper than
+        ``rim`` fine voxels below its surface tissue is lost to fluid, in whole or in part, and is the
+        lesion's all the same.
         """
         stop = np.minimum(start + mask.shape, self.placement.fine_shape)
         begin = np.maximum(start, 0)
@@ -172,6 +177,10 @@ class Painter:
             texture=self.texture,
             replace=self.replace,
         )
+        if rim is not None:
+            core = (ndimage.distance_transform_edt(box) > rim).astype(np.float32)
+            lost = resample(ndimage.gaussian_filter(core, self.blur), painted.shape) * painted
+            self.image[where] += lost * self.rng.uniform(0.4, 1) * (FLUID - self.image[where])
         labels = self.target[where]
         free = (labels == BACKGROUND) | (labels == DOUBTFUL) | (labels == IGNORE)
         filled = free & (painted > 0.5)
@@ -183,7 +192,14 @@ class Painter:
         labels[(labels == BACKGROUND) & (painted > 0.3)] = DOUBTFUL
 
     def paint_bank_mask(
-        self, bank: MaskBank, contrast: float, kind: LesionType, *, jitter_mm: float, size: float
+        self,
+        bank: MaskBank,
+        contrast: float,
+        kind: LesionType,
+        *,
+        jitter_mm: float,
+        size: float,
+        rim: float | None = None,
     ) -> bool:
         """Paint a random mask of a bank near its own place in MNI space, turned, scaled and maybe mirrored.
 
@@ -209,7 +225,7 @@ class Painter:
         turned = ndimage.affine_transform(mask.astype(np.float32), inverse, shift, shape, order=1) > 0.5
         if not self._lies_in_tissue(start, turned):
             return False
-        self.paint_fine(turned, start, contrast, kind)
+        self.paint_fine(turned, start, contrast, kind, rim=rim)
         return True
 
     def _lies_in_tissue(self, start: np.ndarray, mask: np.ndarray) -> bool:
@@ -247,12 +263,15 @@ class Painter:
         self.paint_fine(mask, np.zeros(3, int), self._contrast(), LesionType.WMH, blur)
 
     def paint_stroke(self, banks: Banks) -> None:
-        bank = banks.acute if self.rng.random() < 0.8 else banks.chronic
+        old = self.rng.random() < _OLD
+        bank = banks.chronic if old else banks.acute
+        # Most old infarcts are a cavity of fluid in a bright rim of gliosis.
+        rim = float(self.rng.uniform(*_RIM)) if old and self.rng.random() < _CAVITIES else None
         contrast = float(np.exp(self.rng.uniform(np.log(0.8), np.log(4))))
         wanted = 1 + int(self.rng.random() < 0.3)
         for _ in range(10):
             size = self.rng.uniform(0.7, 1.05)
-            wanted -= self.paint_bank_mask(bank, contrast, LesionType.STROKE, jitter_mm=4, size=size)
+            wanted -= self.paint_bank_mask(bank, contrast, LesionType.STROKE, jitter_mm=4, size=size, rim=rim)
             if wanted <= 0:
                 break
 
