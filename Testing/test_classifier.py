@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from lesion_training.cascade import _training_rows, fit, validate
-from lesion_training.found_scans import ScanFeatures
-from lesion_training.mask_scans import MaskScan, scanned_features
+from lesion_training.cascade import MaskScan, ScanFeatures, fit, scanned_features, validate
 from LesionSegmenterLib.classifier import (
     TYPES,
     CascadeClassifier,
@@ -152,19 +149,6 @@ def test_training_learns_what_tells_the_types_apart_and_repeats_exactly():
     assert scores["scan_confusion"] == [[4, 0, 0], [0, 4, 0], [0, 0, 4]]
     features = typed_scans(3)[0].features
     np.testing.assert_array_equal(models[0].classify(features), models[1].classify(features))
-
-
-def test_what_a_model_found_weighs_as_much_as_masks_and_the_types_as_one_another():
-    """However many lesions there are of each; of a type that the model did not find, masks weigh for both."""
-    masks = typed_scans(0)
-    found = [replace(scan, found=True) for scan in typed_scans(1) if scan.type is not LesionType.MS][:5]
-    _, target, weight = _training_rows(masks + found, np.random.default_rng(0))
-    is_found = torch.arange(len(target)) >= sum(len(scan.features) for scan in masks)
-    sums = {(t, f): float(weight[(target == t) & (is_found == f)].sum()) for t in range(3) for f in (0, 1)}
-    each = len(target) / 3
-    for t, kind in enumerate(TYPES):
-        expected = (each, 0) if kind is LesionType.MS else (each / 2, each / 2)
-        assert (sums[t, 0], sums[t, 1]) == pytest.approx(expected, rel=1e-5)
 
 
 def test_training_without_one_of_the_types_is_refused():

@@ -61,12 +61,6 @@ def _parser() -> argparse.ArgumentParser:
     cascade.add_argument("--data", type=Path, required=True, help="folder that holds lesion_banks/")
     cascade.add_argument("--out", type=Path, required=True, help="folder for classifier.safetensors")
     cascade.add_argument("--seed", type=whole_number, default=0)
-    cascade.add_argument(
-        "--model", help="bundle that it will follow: learn also from what this one finds in synthetic heads"
-    )
-    cascade.add_argument(
-        "--heads", type=whole_number, default=30, help="heads of each type (default: %(default)s)"
-    )
     cascade.set_defaults(run=_cascade)
 
     evaluate_command.add_parser(commands)
@@ -100,8 +94,7 @@ def _parser() -> argparse.ArgumentParser:
 def _cascade(options: argparse.Namespace) -> None:
     from .cascade import train_cascade
 
-    scores = train_cascade(options.data, options.out, options.seed, options.model, options.heads)
-    print(json.dumps(scores, indent=1))
+    print(json.dumps(train_cascade(options.data, options.out, options.seed), indent=1))
 
 
 def _bundle(options: argparse.Namespace) -> None:
