@@ -126,15 +126,17 @@ def test_the_bundle_of_an_older_run_reads_the_intensities_that_it_was_trained_wi
     assert load_bundle(tmp_path / "other").spec.preprocessing["normalisation"] == "brain-median-mad"
 
 
-def test_a_run_notes_whose_pseudo_labels_it_has_and_the_card_says_so(data, tmp_path, monkeypatch):
+def test_a_run_notes_how_it_departs_from_its_recipe_and_the_card_says_so(data, tmp_path, monkeypatch):
     monkeypatch.setattr("lesion_training.pool.ProcessPoolExecutor", InThisProcess)
     marker, out = bright_bundle(tmp_path / "bright"), tmp_path / "run"
     command = ["fit", write_recipe(tmp_path), "--data", str(data), "--out", str(out), *FIXED]
-    assert main([*command, "--pseudo-labels", str(marker)]) == 0
+    changed = ["--steps", "2", "--set", "optimisation.batch=1", "cases.real=1"]
+    assert main([*command, "--pseudo-labels", str(marker), *changed]) == 0
     assert json.loads((out / "run.json").read_text())["pseudo_labels"] == {"name": "bright", "version": "1.0"}
     assert main(["bundle", str(out), "--out", str(tmp_path / "made"), "--name", "made"]) == 0
     card = (tmp_path / "made" / "MODEL_CARD.md").read_text()
-    assert "--seed 3 --pseudo-labels bright`" in card and "bright 1.0 marked what its data leave open" in card
+    departs = "--seed 3 --pseudo-labels bright --steps 2 --set optimisation.batch=1 cases.real=1`"
+    assert departs in card and "bright 1.0 marked what its data leave open" in card
 
 
 def test_evaluate_scores_the_validation_cases_and_the_card_repeats_them(data, run, tmp_path, capsys):

@@ -141,6 +141,9 @@ def _training(recipe: Recipe, run: dict[str, Any], progress: dict[str, Any]) -> 
     marker = run.get("pseudo_labels")
     options += f" --pseudo-labels {marker['name']}" if marker else ""
     options += " --layers last" if run.get("layers") == "last" else ""
+    # Runs before 0.7.0 did not note these two.
+    options += f" --steps {run['steps']}" if run.get("steps") else ""
+    options += f" --set {' '.join(run['changes'])}" if run.get("changes") else ""
     validation = progress.get("validation")
     best = "" if validation is None else f"; best validation score {validation:.3f}"
     return (
@@ -150,7 +153,7 @@ def _training(recipe: Recipe, run: dict[str, Any], progress: dict[str, Any]) -> 
         f"{run['device']['name']} in {run['device']['precision']}; last loss {progress['loss']:.3f}{best}. "
         + (f"It began with the weights of {start['name']} {start['version']}. " if start else "")
         + (f"{marker['name']} {marker['version']} marked what its data leave open. " if marker else "")
-        + "Every other setting is in the recipe file."
+        + "Every other setting is the recipe's."
     )
 
 

@@ -326,6 +326,8 @@ def _note_run(
             "recipe": options.recipe,
             "small": options.small,
             "seed": options.seed,
+            "steps": options.steps,
+            "changes": options.changes,
             "started": time.strftime("%Y-%m-%d %H:%M"),
             "device": {
                 "name": device.name,
