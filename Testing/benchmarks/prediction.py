@@ -15,12 +15,11 @@ from torch import nn
 from benchmarks.images import flair
 from benchmarks.tables import Table, in_turn
 from LesionSegmenterLib.bundle import DEFAULT_MODEL, resolve_bundle
-from LesionSegmenterLib.engine.brain import rough_brain_mask
 from LesionSegmenterLib.engine.device import Device, choose_device
 from LesionSegmenterLib.engine.model import Model, load_model
-from LesionSegmenterLib.engine.normalisation import CLIP, deep_values, median_and_deviation
+from LesionSegmenterLib.engine.normalisation import CLIP, without_outliers
 from LesionSegmenterLib.engine.prediction import predict
-from LesionSegmenterLib.engine.preprocessing import foreground, prepare
+from LesionSegmenterLib.engine.preprocessing import prepare
 from LesionSegmenterLib.engine.slicing import context_indices
 from LesionSegmenterLib.networks import build
 
@@ -81,7 +80,9 @@ def run(repetitions: int) -> Table:
 
 def _slices(image: NDArray, spacing: tuple[float, ...], model: Model) -> torch.Tensor:
     """Uncropped normalised slices with their neighbours as channels: (slices, channels, i, j)."""
-    median, scale = median_and_deviation(deep_values(image, spacing, *foreground(image, spacing)))
+    _, grid, brain = prepare(image, spacing, normalisation=model.preprocessing.normalisation)
+    assert brain is not None, "the model reads other intensities than these"
+    median, scale = without_outliers(grid.gather(image)[brain])
     normalised = np.clip((image.astype(np.float32) - median) / scale, *CLIP)
     context = context_indices(image.shape[2], spacing[2], context_slices=model.preprocessing.context_slices)
     return torch.from_numpy(np.ascontiguousarray(np.moveaxis(normalised, 2, 0)[context]))
@@ -105,7 +106,7 @@ def _one_by_one(network: nn.Module, stack: torch.Tensor, device: Device) -> torc
 
 def _engine(model: Model, image: NDArray, spacing: tuple[float, ...]) -> NDArray[np.float32]:
     """Lesion probability on the image's grid."""
-    images, grid, _ = prepare(image, spacing)
+    images, grid, _ = prepare(image, spacing, normalisation=model.preprocessing.normalisation)
     return grid.scatter(predict(model, images, grid, lambda *_: None).channels.sum(axis=0))
 
 
@@ -117,15 +118,16 @@ def _agreement(plain: nn.Module, automatic: Model, fp32: Model) -> list[str]:
     """
     spacing = (1.0, 1.0, _SLICE_MM)
     image = flair(_SHAPE, spacing)
-    images, grid, _ = prepare(image, spacing)
+    _, grid, brain = prepare(image, spacing, normalisation=fp32.preprocessing.normalisation)
+    assert brain is not None
     i, j = (start % fp32.divisor for start, _ in grid.box[:2])
     shifted = torch.full_like(stack := _slices(image, spacing, fp32), CLIP[0])
     shifted[:, :, : _SHAPE[0] - i, : _SHAPE[1] - j] = stack[:, :, i:, j:]
     expected = np.zeros(_SHAPE, np.float32)
     lesion = _monai(plain, shifted, 1)[:, 1:].sum(1).numpy().transpose(1, 2, 0)
     expected[i:, j:] = lesion[: _SHAPE[0] - i, : _SHAPE[1] - j]
-    brain = grid.scatter(rough_brain_mask(images[0], grid.spacing).astype(np.float32)) > 0.5
-    return [_difference(m, image, spacing, expected, brain) for m in (fp32, automatic)]
+    inside = grid.scatter(brain.astype(np.float32)) > 0.5
+    return [_difference(m, image, spacing, expected, inside) for m in (fp32, automatic)]
 
 
 def _difference(
