@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional
 
 from .cases import BACKGROUND, DOUBTFUL
+from .patches import AIR_BELOW
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class Augmentation:
     def _contrast(self, image: torch.Tensor) -> torch.Tensor:
         """Gain, shift, gamma, bias field, and another level of air."""
         settings, count = self.settings, len(image)
-        air = image < -2.6
+        air = image < AIR_BELOW
         level = torch.where(self._chosen(count, settings.air_share), self._uniform(count, -4, -2.4), -4.0)
         image = torch.where(air, torch.maximum(image, level.view(-1, 1, 1, 1)), image)
         gain = self._uniform(count, *settings.gain).view(-1, 1, 1, 1)

@@ -15,6 +15,7 @@ from .cases import BACKGROUND, PreparedCase, is_lesion
 from .joining import add_neighbour, lesions_to_copy
 
 AIR = CLIP[0]  # what lies beyond an image's edge
+AIR_BELOW = -2.6  # what augmentation takes for air; the darkest fluid may be in it
 _MOST_COPIES = 4
 
 

@@ -20,9 +20,7 @@ from numpy.typing import NDArray
 
 from LesionSegmenterLib.engine.normalisation import CLIP
 
-from .patches import AIR, Patch
-
-_AIR_BELOW = 0.35  # of normal tissue's brightness; the darkest fluid stays as well
+from .patches import AIR, AIR_BELOW, Patch
 
 if TYPE_CHECKING:
     import torchio as tio
@@ -272,7 +270,7 @@ def _contrast(share: float, gain: tuple[float, float], shift: float) -> Step:
             image = subject.get_image("image")
             old = image.data
             new = 1 + (old - 1) * (gain[0] + by * (gain[1] - gain[0])) + (2 * to - 1) * shift
-            image.set_data(torch.where(old > _AIR_BELOW, new.clamp_min(0), old))
+            image.set_data(torch.where(old > 1 - AIR_BELOW / AIR, new.clamp_min(0), old))
         return subject
 
     return step
