@@ -20,8 +20,7 @@ class Ensemble(nn.Module):
     ----------
     members : name and arguments of each network of slices: ``{"name": ..., "arguments": {...}}``.
     volume : those of a network of volumes of 1 mm with the same classes, or None. `forward`, which sees
-        slices, leaves it alone: `engine.prediction` counts it as one
-        member more where slices are thick.
+        slices, leaves it alone: `engine.prediction` counts it as one member more where slices are thick.
 
     Raises ValueError for fewer than two members.
     """
