@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage, stats
 
 from heads import SPACING, centred_affine, head
 from LesionSegmenterLib.engine import preprocessing
-from LesionSegmenterLib.engine.normalisation import Normalisation
+from LesionSegmenterLib.engine.brain import without_holes
+from LesionSegmenterLib.engine.normalisation import Normalisation, median_and_deviation, without_outliers
 from LesionSegmenterLib.engine.resample import resample
 from LesionSegmenterLib.synthesis.anatomy import load_anatomy
 from LesionSegmenterLib.synthesis.head import add_noise, synthetic_head
@@ -111,3 +113,31 @@ def test_preparing_leaves_the_image_as_it_was():
     before = flair.copy()
     preprocessing.prepare(flair, (1.0, 1.0, 1.0))
     np.testing.assert_array_equal(flair, before)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 101, 3000])
+@pytest.mark.parametrize("kind", [np.float32, np.int16])
+def test_the_deviation_is_that_of_scipy(count, kind):
+    values = np.random.default_rng(count).gamma(2, 200, count).astype(kind)
+    median, scale = median_and_deviation(values)
+    assert median == np.median(values)
+    assert scale == pytest.approx(stats.median_abs_deviation(values, scale="normal"), rel=1e-4)
+
+
+def test_outliers_are_left_out_until_none_is_left():
+    rng = np.random.default_rng(0)
+    values = np.concatenate([rng.normal(100, 10, 9000), rng.uniform(150, 900, 1000), [0] * 500])
+    median, scale = without_outliers(values)
+    near = values[np.abs(values - median) <= 3 * scale]
+    assert median == pytest.approx(np.median(near), rel=1e-3)
+    assert scale == pytest.approx(stats.median_abs_deviation(near, scale="normal"), rel=2e-3)
+    assert median == pytest.approx(100, abs=1) and scale == pytest.approx(10, rel=0.05)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("shape", [(5, 6, 7), (1, 4, 4), (20, 30, 25)])
+@pytest.mark.parametrize("level", [0.35, 0.5, 0.65])
+def test_holes_are_filled_plane_by_plane_as_scipy_fills_each(axis, shape, level):
+    mask = ndimage.gaussian_filter(np.random.default_rng(1).random(shape), 0.6) < level
+    expected = [ndimage.binary_fill_holes(plane) for plane in np.moveaxis(mask, axis, 0)]
+    assert (np.moveaxis(without_holes(mask, axis), axis, 0) == expected).all()

@@ -37,11 +37,26 @@ def rough_brain_mask(image: np.ndarray, spacing: tuple[float, ...]) -> np.ndarra
     if core.any():
         largest = core == np.bincount(core.ravel())[1:].argmax() + 1
         tissue = ndimage.distance_transform_edt(~largest, step) <= _NECK_MM + 1
-        for plane in np.moveaxis(tissue, thick if step[thick] > _NECK_MM else 2, 0):
-            plane[...] = ndimage.binary_fill_holes(plane)
+        tissue = without_holes(tissue, thick if step[thick] > _NECK_MM else 2)
     return resample(tissue.astype(np.float32), image.shape) > 0.5  # type: ignore[arg-type]
 
 
 def depth_within(mask: np.ndarray, step: Sequence[float]) -> np.ndarray:
     """Distance in mm of each voxel of a mask to what is outside it, the array's edge included."""
     return ndimage.distance_transform_edt(np.pad(mask, 1), step)[(slice(1, -1),) * mask.ndim]
+
+
+def without_holes(mask: np.ndarray, axis: int) -> np.ndarray:
+    """A mask (i, j, k) whose holes are filled plane by plane, the planes lying across ``axis``.
+
+    What `scipy.ndimage.binary_fill_holes` does to each plane, several times as fast.
+    """
+    planes = np.moveaxis(mask, axis, 0)
+    cross = np.zeros((3, 3, 3), bool)
+    cross[1] = ndimage.generate_binary_structure(2, 1)
+    pieces, count = ndimage.label(~planes, cross)
+    open_pieces = np.zeros(count + 1, bool)
+    for side in (0, -1):
+        open_pieces[pieces[:, side]] = open_pieces[pieces[:, :, side]] = True
+    open_pieces[0] = False
+    return np.moveaxis(~open_pieces[pieces], 0, axis)

@@ -15,6 +15,7 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from ..errors import InputError
+from .brain import without_holes
 from .normalisation import (
     CLIP,
     NORMALISATION,
@@ -96,10 +97,7 @@ def foreground(array: np.ndarray, spacing: tuple[float, ...]) -> tuple[np.ndarra
     mask = labels == np.bincount(labels.ravel())[1:].argmax() + 1
     # Slice by slice along each axis: the ventricles and sinuses of a head cut off below are open in 3D.
     for axis in range(3):
-        for index in range(mask.shape[axis]):
-            plane = [slice(None)] * 3
-            plane[axis] = index  # type: ignore[call-overload]
-            mask[tuple(plane)] = ndimage.binary_fill_holes(mask[tuple(plane)])
+        mask = without_holes(mask, axis)
     return mask, factors
 
 
