@@ -92,6 +92,30 @@ def test_one_that_mirrors_always_gives_what_flip_gives(two, image, tmp_path):
     assert np.abs(predicted(plain, image) - flipped).max() > 0.01
 
 
+def test_one_that_magnifies_gives_the_mean_of_slices_as_they_are_and_larger(two, image, tmp_path):
+    plain = make_ensemble(two, tmp_path / "plain", name="plain", version="1.0.0")
+    made = make_ensemble(two, tmp_path / "made", name="made", version="1.0.0", zoom=1.5)
+    # As a user would: the scan itself on finer pixels, read slice by slice, and back.
+    larger = predicted(plain, resample(image, (18, 24, 8)), slice_mm=4.0)
+    larger = np.stack([resample(channel, image.shape) for channel in larger])
+    as_it_is = predicted(plain, image, slice_mm=4.0)
+    assert np.abs(as_it_is - larger).max() > 0.05, "they agree: nothing was tested"
+    np.testing.assert_allclose(predicted(made, image, slice_mm=4.0), (as_it_is + larger) / 2, atol=1e-6)
+    assert "1.5 times as large" in (made.folder / "MODEL_CARD.md").read_text()
+
+
+@pytest.mark.parametrize("zoom", [0.4, 2.5, float("nan")])
+def test_another_magnification_is_refused(two, tmp_path, zoom):
+    with pytest.raises(InputError, match="--zoom"):
+        make_ensemble(two, tmp_path / "made", name="made", version="1.0.0", zoom=zoom)
+
+
+def test_a_bundle_with_an_impossible_magnification_is_refused(two):
+    two[0].spec.preprocessing["zooms"] = [1.0, 0]
+    with pytest.raises(BundleError, match="zooms"):
+        load_model(two[0], Device("cpu", "fp32"))
+
+
 def test_a_network_of_volumes_leaves_isotropic_scans_to_the_others(two, volume, image, tmp_path):
     plain = make_ensemble(two, tmp_path / "plain", name="plain", version="1.0.0")
     made = make_ensemble(two, tmp_path / "made", name="made", version="1.0.0", volume=volume)
@@ -200,9 +224,10 @@ def test_the_command_writes_a_bundle_that_loads(two, volume, tmp_path, capsys):
     folders = [str(bundle.folder) for bundle in two]
     out = tmp_path / "both"
     command = ["ensemble", *folders, "--out", str(out), "--name", "both", "--version", "2.0.0", "--flip"]
-    assert main([*command, "--volume", str(volume.folder)]) == 0, capsys.readouterr().err
+    assert main([*command, "--volume", str(volume.folder), "--zoom", "1.25"]) == 0, capsys.readouterr().err
     model = load_model(bundles.load_bundle(out), Device("cpu", "fp32"))
     assert model.preprocessing.flip and model.in_volumes is not None
+    assert model.preprocessing.zooms == [1.0, 1.25]
 
 
 def test_an_ensemble_is_not_trained_further(two, tmp_path):

@@ -43,6 +43,8 @@ def ensemble_card(spec: BundleSpec, members: dict[str, str], parameters: int) ->
         for name, card in members.items()
     ]
     mirrored = ", of the image and of its mirror image" if spec.preprocessing.get("flip") else ""
+    others = [f"{zoom:g}" for zoom in spec.preprocessing.get("zooms", ()) if zoom != 1]
+    magnified = f", of slices as they are and {' and '.join(others)} times as large" if others else ""
     in_volumes = (
         " The last one reads scans of thick slices as a volume of 1 mm; isotropic ones it leaves alone."
         if "volume" in spec.architecture.arguments
@@ -52,7 +54,7 @@ def ensemble_card(spec: BundleSpec, members: dict[str, str], parameters: int) ->
         *_head(spec),
         f"What its members take: a FLAIR volume of any orientation and slice thickness, whole head or "
         f"skull-stripped. {parameters:,} parameters. {_channels(spec)} Their probabilities are "
-        f"averaged{mirrored}.{in_volumes}",
+        f"averaged{mirrored}{magnified}.{in_volumes}",
         "## Training data",
         _data_list(spec),
         "## Training",

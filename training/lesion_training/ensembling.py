@@ -29,6 +29,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     ensemble.add_argument(
         "--flip", action="store_true", help="average with the mirrored image as well: twice the time"
     )
+    ensemble.add_argument(
+        "--zoom", type=float, help="average with the slices so many times as large as well, 0.5 to 2"
+    )
     ensemble.add_argument("--calibration", type=Path, help="what calibrate --out wrote")
     ensemble.add_argument("--scores", type=Path, help="what evaluate --json wrote")
     ensemble.set_defaults(run=run)
@@ -46,6 +49,7 @@ def run(options: argparse.Namespace) -> None:
         version=options.version,
         volume=resolve_bundle(options.volume) if options.volume else None,
         flip=options.flip,
+        zoom=options.zoom,
         calibration=read_calibration(options.calibration) if options.calibration else None,
         scores=read_json(options.scores) if options.scores else {},
     )
@@ -60,13 +64,15 @@ def make_ensemble(
     version: str,
     volume: Bundle | None = None,
     flip: bool = False,
+    zoom: float | None = None,
     calibration: Calibration | None = None,
     scores: dict[str, Any] | None = None,
 ) -> Bundle:
     """Write the bundle of several: the first one's classifier and threshold, everybody's training data.
 
-    ``volume`` reads thick slices as a volume. InputError where they read or mean different things, or
-    ``calibration`` is of another model.
+    ``volume`` reads thick slices as a volume; ``flip`` and ``zoom`` average further views in (see
+    `Preprocessing`). InputError where they read or mean different things, for another zoom than 0.5 to 2, or
+    where ``calibration`` is of another model.
     """
     from LesionSegmenterLib.bundle import CARD, WEIGHTS, Architecture, write_bundle
 
@@ -76,6 +82,9 @@ def make_ensemble(
     specs = [bundle.spec for bundle in bundles]
     _check_alike(specs)
     first = specs[0]
+    views: dict[str, Any] = {"flip": True} if flip else {}
+    if zoom is not None:
+        views["zooms"] = _zooms(zoom, first)
     networks: dict[str, Any] = {"members": [asdict(spec.architecture) for spec in specs]}
     if volume is not None:
         _check_volume(volume.spec, first)
@@ -87,7 +96,7 @@ def make_ensemble(
         version=version,
         title=f"the mean of {len(specs)} networks: slower than each of them, and steadier",
         architecture=Architecture("ensemble", networks),
-        preprocessing=first.preprocessing | ({"flip": True} if flip else {}),
+        preprocessing=first.preprocessing | views,
         output=replace(first.output, threshold=plain_threshold(first), confidence=None, least_confidence=0.0),
         training_data=list({item.name: item for spec in specs for item in spec.training_data}.values()),
         scores=scores or {},
@@ -126,6 +135,15 @@ def _check_alike(specs: list[BundleSpec]) -> None:
                 raise InputError(f"{first.name} and {other.name} differ in their {what}", todo=todo)
         if (other.output.kind, other.output.label_map) != (first.output.kind, first.output.label_map):
             raise InputError(f"{first.name} and {other.name} differ in their classes", todo=todo)
+
+
+def _zooms(zoom: float, first: BundleSpec) -> list[float]:
+    """The magnifications of an ensemble of slices that reads each as it is and so many times as large."""
+    if first.shape != "slice":
+        raise InputError(f"{first.name} reads volumes", todo="Leave --zoom out: it is for models of slices")
+    if not 0.5 <= zoom <= 2:
+        raise InputError(f"--zoom is {zoom:g}", todo="Give a number from 0.5 to 2")
+    return [1.0, zoom]
 
 
 def _check_volume(volume: BundleSpec, first: BundleSpec) -> None:

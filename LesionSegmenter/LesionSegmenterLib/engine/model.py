@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -32,6 +32,8 @@ class Preprocessing:
     patch : voxels of 1 mm of a 3D network's window, None for the whole volume at once; or the least sides of
         a slice, padded with air, for a 2D network whose instance norms have seen that much.
     flip : whether the prediction is always averaged with that of the mirrored image.
+    zooms : magnifications at which a 2D network reads each slice, from 0.5 to 2; the mean counts. One that
+        has learnt lesions of many sizes finds the smallest more often where they are larger.
     """
 
     normalisation: Normalisation
@@ -39,6 +41,11 @@ class Preprocessing:
     planes: Literal["slices", "all", "agreed"] = "slices"
     patch: list[int] | None = None
     flip: bool = False
+    zooms: list[float] = field(default_factory=lambda: [1.0])
+
+    def __post_init__(self) -> None:
+        if not self.zooms or not all(0.5 <= zoom <= 2 for zoom in self.zooms):
+            raise ValueError(f"zooms must be one or more numbers from 0.5 to 2, not {self.zooms}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -111,22 +111,26 @@ def _slices(
     """2D prediction in the planes in which the volume is read: their mean, or what they agree on."""
     planes = model.preprocessing.planes
     axes = (0, 1, 2) if planes != "slices" and grid.isotropic else (grid.slice_axis,)
-    total = sum(stack.shape[1 + axis] for axis in axes)
+    zooms = model.preprocessing.zooms
+    total = sum(stack.shape[1 + axis] for axis in axes) * len(zooms)
     agreed = planes == "agreed" and len(axes) > 1
     done, mean, least = 0, None, None
     for axis in axes:
-        plane = _Plane(np.moveaxis(stack, 1 + axis, 0), grid.spacing[axis], model)
         result = None
-        runner.batch = 1
-        for numbers, output in runner.run(len(plane.occupied), plane.inputs):
-            if result is None:
-                result = np.zeros((output.shape[1], *stack.shape[1:]), np.float32)
-            # (n, classes, a, b) into (classes, slice, a, b) of the plane's order
-            np.moveaxis(result, 1 + axis, 1)[:, plane.occupied[numbers]] = plane.cut(output).swapaxes(0, 1)
-            progress("predicting", done + int(plane.occupied[numbers][-1]) + 1, total)
-        done += stack.shape[1 + axis]
-        progress("predicting", done, total)
+        for zoom in zooms:
+            plane = _Plane(np.moveaxis(stack, 1 + axis, 0), grid.spacing[axis], model, zoom)
+            runner.batch = 1
+            for numbers, output in runner.run(len(plane.occupied), plane.inputs):
+                if result is None:
+                    result = np.zeros((output.shape[1], *stack.shape[1:]), np.float32)
+                # (n, classes, a, b) into (classes, slice, a, b) of the plane's order
+                ordered = np.moveaxis(result, 1 + axis, 1)
+                ordered[:, plane.occupied[numbers]] += plane.cut(output).swapaxes(0, 1)
+                progress("predicting", done + int(plane.occupied[numbers][-1]) + 1, total)
+            done += stack.shape[1 + axis]
+            progress("predicting", done, total)
         if result is not None:
+            result /= len(zooms)
             if agreed:
                 lesion = result.sum(axis=0)
                 least = lesion if least is None else np.minimum(least, lesion, out=least)
@@ -141,10 +145,11 @@ def _slices(
 
 
 class _Plane:
-    """The slices of one plane, (slice, modality, a, b), with their neighbours and padding."""
+    """The slices of one plane, (slice, modality, a, b), magnified, with their neighbours and padding."""
 
-    def __init__(self, slices: np.ndarray, spacing_mm: float, model: Model):
-        self.slices = slices
+    def __init__(self, slices: np.ndarray, spacing_mm: float, model: Model, zoom: float):
+        self.sides = slices.shape[2:]
+        self.slices = slices = _magnified(slices, tuple(max(1, round(n * zoom)) for n in self.sides))
         self.neighbours = context_indices(
             len(slices), spacing_mm, context_slices=model.preprocessing.context_slices
         )
@@ -163,8 +168,17 @@ class _Plane:
         return batch
 
     def cut(self, output: np.ndarray) -> np.ndarray:
+        """Outputs (n, classes, A, B) without the padding and of the slices' own size."""
         _, _, a, b = self.slices.shape
-        return output[:, :, :a, :b]
+        return _magnified(output[:, :, :a, :b], self.sides)
+
+
+def _magnified(slices: np.ndarray, sides: tuple[int, ...]) -> np.ndarray:
+    """Slices (n, channels, a, b) resampled to other sides."""
+    if slices.shape[2:] == sides:
+        return slices
+    shape: tuple[int, int, int] = (len(slices), *sides)  # type: ignore[assignment]
+    return np.stack([resample(channel, shape) for channel in slices.swapaxes(0, 1)], axis=1)
 
 
 def _volume(model: Model, stack: np.ndarray, runner: BatchRunner, progress: Progress) -> np.ndarray:
