@@ -38,10 +38,6 @@ def model_card(
 
 def ensemble_card(spec: BundleSpec, members: dict[str, str], parameters: int) -> str:
     """The card of a bundle that averages others; ``members`` gives each one's name and its card."""
-    lines = [
-        f"- {name}: {card.partition(_TRAINING)[2].partition(_SECTION)[0] or 'its card does not say how.'}"
-        for name, card in members.items()
-    ]
     mirrored = ", of the image and of its mirror image" if spec.preprocessing.get("flip") else ""
     others = [f"{zoom:g}" for zoom in spec.preprocessing.get("zooms", ()) if zoom != 1]
     magnified = f", of slices as they are and {' and '.join(others)} times as large" if others else ""
@@ -50,16 +46,38 @@ def ensemble_card(spec: BundleSpec, members: dict[str, str], parameters: int) ->
         if "volume" in spec.architecture.arguments
         else ""
     )
-    sections = [
-        *_head(spec),
+    takes = (
         f"What its members take: a FLAIR volume of any orientation and slice thickness, whole head or "
         f"skull-stripped. {parameters:,} parameters. {_channels(spec)} Their probabilities are "
-        f"averaged{mirrored}{magnified}.{in_volumes}",
+        f"averaged{mirrored}{magnified}.{in_volumes}"
+    )
+    return _combined(spec, members, takes, "what its members were trained on")
+
+
+def averaged_card(spec: BundleSpec, stages: dict[str, str], parameters: int) -> str:
+    """The card of a network whose weights are the mean of others'; ``stages`` gives names and cards."""
+    takes = (
+        f"A FLAIR volume of any orientation and slice thickness, whole head or skull-stripped. Network: "
+        f"{spec.architecture.name}, {parameters:,} parameters, each the mean of those of the networks below "
+        f"(Wortsman et al. 2022, arXiv 2203.05482). {_channels(spec)}"
+    )
+    return _combined(spec, stages, takes, "what these networks were trained on")
+
+
+def _combined(spec: BundleSpec, cards: dict[str, str], takes: str, patients: str) -> str:
+    """The card of a bundle made of others, whose training their own cards say."""
+    lines = [
+        f"- {name}: {card.partition(_TRAINING)[2].partition(_SECTION)[0] or 'its card does not say how.'}"
+        for name, card in cards.items()
+    ]
+    sections = [
+        *_head(spec),
+        takes,
         "## Training data",
         _data_list(spec),
         "## Training",
         "\n".join(lines),
-        *_scores_and_limits(spec, "what its members were trained on"),
+        *_scores_and_limits(spec, patients),
     ]
     return "\n\n".join(sections) + "\n"
 

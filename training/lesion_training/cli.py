@@ -19,7 +19,16 @@ from LesionSegmenterLib.command_line import (
 from LesionSegmenterLib.engine.normalisation import Normalisation
 from LesionSegmenterLib.progress import JsonReporter
 
-from . import calibrate, ensembling, evaluate_command, fit_command, robustness_command, synth, types_command
+from . import (
+    averaging,
+    calibrate,
+    ensembling,
+    evaluate_command,
+    fit_command,
+    robustness_command,
+    synth,
+    types_command,
+)
 from .recipe import load_recipe, recipe_names
 
 
@@ -85,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     bundle.set_defaults(run=_bundle)
 
     ensembling.add_parser(commands)
+    averaging.add_parser(commands)
 
     recipes = commands.add_parser("recipes", help="list the recipes")
     recipes.set_defaults(run=_recipes)

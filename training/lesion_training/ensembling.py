@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from LesionSegmenterLib.errors import InputError
+
+from .combining import add_options, stated, write_combined
 
 if TYPE_CHECKING:
     import torch
@@ -19,39 +21,29 @@ if TYPE_CHECKING:
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     ensemble = commands.add_parser("ensemble", help="make one bundle of several, their predictions averaged")
-    ensemble.add_argument("bundles", nargs="+", metavar="BUNDLE", help="a bundle's folder, or a model's name")
+    add_options(ensemble)
     ensemble.add_argument(
         "--volume", metavar="BUNDLE", help="a bundle of volumes, one member more for scans of thick slices"
     )
-    ensemble.add_argument("--out", type=Path, required=True, help="the bundle's folder")
-    ensemble.add_argument("--name", required=True)
-    ensemble.add_argument("--version", default="0.1.0")
     ensemble.add_argument(
         "--flip", action="store_true", help="average with the mirrored image as well: twice the time"
     )
     ensemble.add_argument(
         "--zoom", type=float, help="average with the slices so many times as large as well, 0.5 to 2"
     )
-    ensemble.add_argument("--calibration", type=Path, help="what calibrate --out wrote")
-    ensemble.add_argument("--scores", type=Path, help="what evaluate --json wrote")
     ensemble.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
     from LesionSegmenterLib.bundle import resolve_bundle
 
-    from .bundling import read_calibration, read_json
-
     made = make_ensemble(
         [resolve_bundle(bundle) for bundle in options.bundles],
         options.out,
-        name=options.name,
-        version=options.version,
         volume=resolve_bundle(options.volume) if options.volume else None,
         flip=options.flip,
         zoom=options.zoom,
-        calibration=read_calibration(options.calibration) if options.calibration else None,
-        scores=read_json(options.scores) if options.scores else {},
+        **stated(options),
     )
     print(f"Bundle {made.spec.name} {made.spec.version} written to {made.folder}")
 
@@ -68,15 +60,14 @@ def make_ensemble(
     calibration: Calibration | None = None,
     scores: dict[str, Any] | None = None,
 ) -> Bundle:
-    """Write the bundle of several: the first one's classifier and threshold, everybody's training data.
+    """Write the bundle of several networks whose probabilities are averaged.
 
     ``volume`` reads thick slices as a volume; ``flip`` and ``zoom`` average further views in (see
     `Preprocessing`). InputError where they read or mean different things, for another zoom than 0.5 to 2, or
     where ``calibration`` is of another model.
     """
-    from LesionSegmenterLib.bundle import CARD, WEIGHTS, Architecture, write_bundle
+    from LesionSegmenterLib.bundle import Architecture
 
-    from .bundling import calibrated, parameters_of, plain_threshold, stored
     from .card import ensemble_card
 
     specs = [bundle.spec for bundle in bundles]
@@ -89,32 +80,20 @@ def make_ensemble(
     if volume is not None:
         _check_volume(volume.spec, first)
         networks["volume"] = asdict(volume.spec.architecture)
-        bundles, specs = [*bundles, volume], [*specs, volume.spec]
-    spec = replace(
-        first,
+        bundles = [*bundles, volume]
+    return write_combined(
+        bundles,
+        out,
+        _weights(bundles, volume),
+        ensemble_card,
+        calibration=calibration,
         name=name,
         version=version,
-        title=f"the mean of {len(specs)} networks: slower than each of them, and steadier",
+        title=f"the mean of {len(bundles)} networks: slower than each of them, and steadier",
         architecture=Architecture("ensemble", networks),
         preprocessing=first.preprocessing | views,
-        output=replace(first.output, threshold=plain_threshold(first), confidence=None, least_confidence=0.0),
-        training_data=list({item.name: item for spec in specs for item in spec.training_data}.values()),
         scores=scores or {},
     )
-    weights = stored(_weights(bundles, volume))
-    if calibration is not None:
-        spec = calibrated(spec, calibration, weights)
-    cards = {
-        f"{one.spec.name} {one.spec.version}": (one.folder / CARD).read_text(encoding="utf-8")
-        for one in bundles
-    }
-    files: dict[str, Path | bytes] = {
-        WEIGHTS: weights,
-        CARD: ensemble_card(spec, cards, parameters_of(spec)).encode(),
-    }
-    if bundles[0].classifier is not None and first.classifier is not None:
-        files[first.classifier] = bundles[0].classifier
-    return write_bundle(out, spec, files)
 
 
 def _check_alike(specs: list[BundleSpec]) -> None:
