@@ -51,7 +51,7 @@ def ensemble_card(spec: BundleSpec, members: dict[str, str], parameters: int) ->
         f"skull-stripped. {parameters:,} parameters. {_channels(spec)} Their probabilities are "
         f"averaged{mirrored}{magnified}.{in_volumes}"
     )
-    return _combined(spec, members, takes, "what its members were trained on")
+    return _combined(spec, members, takes)
 
 
 def averaged_card(spec: BundleSpec, stages: dict[str, str], parameters: int) -> str:
@@ -61,10 +61,10 @@ def averaged_card(spec: BundleSpec, stages: dict[str, str], parameters: int) -> 
         f"{spec.architecture.name}, {parameters:,} parameters, each the mean of those of the networks below "
         f"(Wortsman et al. 2022, arXiv 2203.05482). {_channels(spec)}"
     )
-    return _combined(spec, stages, takes, "what these networks were trained on")
+    return _combined(spec, stages, takes)
 
 
-def _combined(spec: BundleSpec, cards: dict[str, str], takes: str, patients: str) -> str:
+def _combined(spec: BundleSpec, cards: dict[str, str], takes: str) -> str:
     """The card of a bundle made of others, whose training their own cards say."""
     lines = [
         f"- {name}: {card.partition(_TRAINING)[2].partition(_SECTION)[0] or 'its card does not say how.'}"
@@ -77,7 +77,7 @@ def _combined(spec: BundleSpec, cards: dict[str, str], takes: str, patients: str
         _data_list(spec),
         "## Training",
         "\n".join(lines),
-        *_scores_and_limits(spec, patients),
+        *_scores_and_limits(spec, "the cases of the data named above"),
     ]
     return "\n\n".join(sections) + "\n"
 

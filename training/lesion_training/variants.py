@@ -22,7 +22,7 @@ from .cases import BACKGROUND, DOUBTFUL, IGNORE, Preparation, PreparedCase
 
 NORMAL, FLUID = 0.0, -3.0  # typical normalised intensities of brain tissue and of fluid
 _SHADING = (0.5, 1.5)  # mm over which WMH fade into white matter, as a Gaussian's sd
-_OLD, _CAVITIES = 0.25, 0.6  # shares: of infarcts the old ones, of these the ones with a cavity
+_OLD, _CAVITIES = 0.45, 0.7  # shares: of infarcts the old ones, of these the ones with a cavity
 _RIM = (2.0, 5.0)  # mm of gliosis around a cavity
 _PROGRAMMES = {"ms": 0.35, "wmh": 0.3, "stroke": 0.2, "wmh and stroke": 0.15}
 
