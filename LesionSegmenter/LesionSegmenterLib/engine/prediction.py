@@ -119,14 +119,21 @@ def _slices(
         result = None
         for zoom in zooms:
             plane = _Plane(np.moveaxis(stack, 1 + axis, 0), grid.spacing[axis], model, zoom)
+            found = None
             runner.batch = 1
             for numbers, output in runner.run(len(plane.occupied), plane.inputs):
-                if result is None:
-                    result = np.zeros((output.shape[1], *stack.shape[1:]), np.float32)
-                # (n, classes, a, b) into (classes, slice, a, b) of the plane's order
-                ordered = np.moveaxis(result, 1 + axis, 1)
-                ordered[:, plane.occupied[numbers]] += plane.cut(output).swapaxes(0, 1)
+                if found is None:
+                    found = np.zeros(
+                        (len(plane.slices), output.shape[1], *plane.slices.shape[2:]), np.float32
+                    )
+                found[plane.occupied[numbers]] = plane.cut(output)
                 progress("predicting", done + int(plane.occupied[numbers][-1]) + 1, total)
+            if found is not None:
+                if result is None:
+                    result = np.zeros((found.shape[1], *stack.shape[1:]), np.float32)
+                # All slices at once: between passes of the network numpy's threads would hold its cores.
+                ordered = np.moveaxis(result, 1 + axis, 1)
+                ordered += _magnified(found, plane.sides).swapaxes(0, 1)
             done += stack.shape[1 + axis]
             progress("predicting", done, total)
         if result is not None:
@@ -168,9 +175,9 @@ class _Plane:
         return batch
 
     def cut(self, output: np.ndarray) -> np.ndarray:
-        """Outputs (n, classes, A, B) without the padding and of the slices' own size."""
+        """Outputs (n, classes, A, B) without the padding."""
         _, _, a, b = self.slices.shape
-        return _magnified(output[:, :, :a, :b], self.sides)
+        return output[:, :, :a, :b]
 
 
 def _magnified(slices: np.ndarray, sides: tuple[int, ...]) -> np.ndarray:
