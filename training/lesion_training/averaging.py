@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from LesionSegmenterLib.errors import InputError
 
-from .combining import add_options, stated, write_combined
+from .combining import CLASSES, Aspects, add_options, refuse_difference, stated, write_combined
 
 if TYPE_CHECKING:
     import torch
@@ -65,6 +65,14 @@ def make_average(
     )
 
 
+_ASPECTS: Aspects = {
+    "networks": lambda spec: spec.architecture,
+    "inputs": lambda spec: spec.inputs,
+    "preprocessing": lambda spec: spec.preprocessing,
+    **CLASSES,
+}
+
+
 def _check_alike(specs: list[BundleSpec]) -> None:
     """InputError unless the models differ in their weights alone."""
     if len(specs) < 2:
@@ -73,17 +81,7 @@ def _check_alike(specs: list[BundleSpec]) -> None:
     if first.architecture.name == "ensemble":
         raise InputError(f"{first.name} is an ensemble", todo="Average its members")
     for other in specs[1:]:
-        for what, of in (
-            ("networks", lambda spec: spec.architecture),
-            ("inputs", lambda spec: spec.inputs),
-            ("preprocessing", lambda spec: spec.preprocessing),
-            ("classes", lambda spec: (spec.output.kind, spec.output.label_map)),
-        ):
-            if of(other) != of(first):
-                raise InputError(
-                    f"{first.name} and {other.name} differ in their {what}",
-                    todo="Average stages of one network's training",
-                )
+        refuse_difference(first, other, _ASPECTS, "Average stages of one network's training")
 
 
 def _mean(bundles: list[Bundle]) -> dict[str, torch.Tensor]:

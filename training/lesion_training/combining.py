@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from LesionSegmenterLib.errors import InputError
+
 if TYPE_CHECKING:
     import torch
 
@@ -39,6 +41,18 @@ def stated(options: argparse.Namespace) -> dict[str, Any]:
         "calibration": read_calibration(options.calibration) if options.calibration else None,
         "scores": read_json(options.scores) if options.scores else {},
     }
+
+
+Aspects = Mapping[str, Callable[["BundleSpec"], Any]]
+"""What two models may differ in: its name, and how it is read of a specification."""
+CLASSES: Aspects = {"classes": lambda spec: (spec.output.kind, spec.output.label_map)}
+
+
+def refuse_difference(first: BundleSpec, other: BundleSpec, aspects: Aspects, todo: str) -> None:
+    """InputError for the first of ``aspects`` in which two models differ."""
+    for what, of in aspects.items():
+        if of(other) != of(first):
+            raise InputError(f"{first.name} and {other.name} differ in their {what}", todo=todo)
 
 
 def write_combined(

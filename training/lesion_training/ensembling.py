@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from LesionSegmenterLib.errors import InputError
 
-from .combining import add_options, stated, write_combined
+from .combining import CLASSES, Aspects, add_options, refuse_difference, stated, write_combined
 
 if TYPE_CHECKING:
     import torch
@@ -96,6 +96,19 @@ def make_ensemble(
     )
 
 
+_ASPECTS: Aspects = {
+    "inputs": lambda spec: spec.inputs,
+    "shape": lambda spec: spec.shape,
+    "preprocessing": lambda spec: spec.preprocessing,
+    **CLASSES,
+}
+_VOLUME_ASPECTS: Aspects = {
+    "inputs": lambda spec: spec.inputs,
+    "classes": lambda spec: spec.output.label_map,
+    "intensities": lambda spec: spec.preprocessing["normalisation"],
+}
+
+
 def _check_alike(specs: list[BundleSpec]) -> None:
     """InputError unless the models can be averaged."""
     first, todo = specs[0], "Average models that read and give the same"
@@ -109,11 +122,7 @@ def _check_alike(specs: list[BundleSpec]) -> None:
                 f"{spec.name} has a network of volumes of its own", todo="Name its members instead"
             )
     for other in specs[1:]:
-        for what in ("inputs", "shape", "preprocessing"):
-            if getattr(other, what) != getattr(first, what):
-                raise InputError(f"{first.name} and {other.name} differ in their {what}", todo=todo)
-        if (other.output.kind, other.output.label_map) != (first.output.kind, first.output.label_map):
-            raise InputError(f"{first.name} and {other.name} differ in their classes", todo=todo)
+        refuse_difference(first, other, _ASPECTS, todo)
 
 
 def _zooms(zoom: float, first: BundleSpec) -> list[float]:
@@ -137,10 +146,7 @@ def _check_volume(volume: BundleSpec, first: BundleSpec) -> None:
         )
     if volume.shape != "patch" or volume.output.kind == "instances":
         raise InputError(f"{volume.name} is no model of lesions in volumes", todo=todo)
-    for what, of in (("inputs", lambda spec: spec.inputs), ("classes", lambda spec: spec.output.label_map),
-                     ("intensities", lambda spec: spec.preprocessing["normalisation"])):  # fmt: skip
-        if of(volume) != of(first):
-            raise InputError(f"{first.name} and {volume.name} differ in their {what}", todo=todo)
+    refuse_difference(first, volume, _VOLUME_ASPECTS, todo)
     if normalises_by_instance(build(volume.architecture.name, volume.architecture.arguments)):
         raise InputError(f"{volume.name} needs windows, as its norms depend on the field of view", todo=todo)
 

@@ -119,21 +119,13 @@ def _slices(
         result = None
         for zoom in zooms:
             plane = _Plane(np.moveaxis(stack, 1 + axis, 0), grid.spacing[axis], model, zoom)
-            found = None
-            runner.batch = 1
-            for numbers, output in runner.run(len(plane.occupied), plane.inputs):
-                if found is None:
-                    found = np.zeros(
-                        (len(plane.slices), output.shape[1], *plane.slices.shape[2:]), np.float32
-                    )
-                found[plane.occupied[numbers]] = plane.cut(output)
-                progress("predicting", done + int(plane.occupied[numbers][-1]) + 1, total)
+            found = plane.run(runner, progress, done, total)
             if found is not None:
                 if result is None:
                     result = np.zeros((found.shape[1], *stack.shape[1:]), np.float32)
-                # All slices at once: between passes of the network numpy's threads would hold its cores.
+                # (slice, classes, a, b) into (classes, slice, a, b) of the plane's order
                 ordered = np.moveaxis(result, 1 + axis, 1)
-                ordered += _magnified(found, plane.sides).swapaxes(0, 1)
+                ordered += found.swapaxes(0, 1)
             done += stack.shape[1 + axis]
             progress("predicting", done, total)
         if result is not None:
@@ -174,10 +166,21 @@ class _Plane:
         batch[:, :, :a, :b] = chosen.swapaxes(1, 2).reshape(n, modalities * near, a, b)
         return batch
 
-    def cut(self, output: np.ndarray) -> np.ndarray:
-        """Outputs (n, classes, A, B) without the padding."""
-        _, _, a, b = self.slices.shape
-        return output[:, :, :a, :b]
+    def run(self, runner: BatchRunner, progress: Progress, done: int, total: int) -> np.ndarray | None:
+        """Outputs (slice, classes, a, b) of the slices' own size, 0 where one is empty; None where all are.
+
+        ``done`` of ``total`` slices were read before. They are brought back to size at once: between passes
+        of the network numpy's threads would hold the cores that it needs.
+        """
+        found = None
+        runner.batch = 1
+        a, b = self.slices.shape[2:]
+        for numbers, output in runner.run(len(self.occupied), self.inputs):
+            if found is None:
+                found = np.zeros((len(self.slices), output.shape[1], a, b), np.float32)
+            found[self.occupied[numbers]] = output[:, :, :a, :b]
+            progress("predicting", done + int(self.occupied[numbers][-1]) + 1, total)
+        return None if found is None else _magnified(found, self.sides)
 
 
 def _magnified(slices: np.ndarray, sides: tuple[int, ...]) -> np.ndarray:
