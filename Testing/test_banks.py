@@ -116,7 +116,9 @@ def synthesised(severity: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]
     return wmh_mask(*head_with_ventricles(), (2, 2, 2), np.random.default_rng(seed), severity)
 
 
-@pytest.mark.parametrize(("severity", "low_ml", "high_ml"), [(1, 1, 5), (2, 5, 25), (3, 15, 80)])
+@pytest.mark.parametrize(
+    ("severity", "low_ml", "high_ml"), [(1, 1, 5), (2, 5, 25), (3, 15, 80), (4.2, 45, 150)]
+)
 def test_wmh_volume_follows_the_severity(severity, low_ml, high_ml):
     volumes = [synthesised(severity, seed)[0].sum() * 8 / 1000 for seed in range(3)]
     assert low_ml < np.median(volumes) < high_ml
@@ -157,7 +159,7 @@ def test_severity_0_is_a_brain_without_wmh():
     assert not synthesised(0)[0].any()
 
 
-@pytest.mark.parametrize("severity", [-0.1, 3.1])
+@pytest.mark.parametrize("severity", [-0.1, 4.6])
 def test_a_severity_off_the_scale_is_refused(severity):
     with pytest.raises(InputError, match="severity"):
         synthesised(severity)

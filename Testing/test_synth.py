@@ -87,6 +87,14 @@ def test_a_banks_infarct_lies_at_its_own_place_in_the_world(anatomy, tmp_path):
     np.testing.assert_allclose(np.abs(centre), np.abs([25, 0, 30]), atol=3)
 
 
+def test_the_severity_asked_for_is_how_much_wmh_there_is(anatomy):
+    def volume(severity: tuple[float, float]) -> int:
+        (group,) = random_lesions(anatomy, np.random.default_rng(1), "wmh", severity=severity)
+        return int((group.instances > 0).sum())
+
+    assert volume((0.5, 0.6)) < 2000 < 20_000 < volume((2.9, 3.0)) < volume((4.2, 4.5))
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """Two heads in thick slices, from the command."""
@@ -122,7 +130,15 @@ def test_the_same_seed_makes_the_same_case_and_heads_differ(written, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [("--count", "0"), ("--slice-mm", "4", "2"), ("--in-plane-mm", "0", "1"), ("--data", "nowhere")]
+    "wrong",
+    [
+        ("--count", "0"),
+        ("--slice-mm", "4", "2"),
+        ("--in-plane-mm", "0", "1"),
+        ("--severity", "2", "1"),
+        ("--severity", "3", "6"),
+        ("--data", "nowhere"),
+    ],
 )
 def test_unusable_arguments_end_in_one_line(wrong, tmp_path, capsys):
     assert main(["synth", "--out", str(tmp_path / "out"), *wrong]) == 2

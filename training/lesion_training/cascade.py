@@ -31,7 +31,7 @@ from LesionSegmenterLib.features import brain_box, features_in_box
 from LesionSegmenterLib.labels import LesionType
 from LesionSegmenterLib.synthesis.anatomy import Anatomy, load_anatomy
 from LesionSegmenterLib.synthesis.programmes import Programme, random_lesions
-from LesionSegmenterLib.synthesis.wmh import wmh_mask
+from LesionSegmenterLib.synthesis.wmh import MOST_SEVERE, wmh_mask
 
 from .banks import MaskBank
 
@@ -44,6 +44,7 @@ _DRAWS = {
     "stroke_chronic": 60,
     "stroke_drawn": 60,
     "wmh": 170,
+    "wmh_severe": 60,
 }
 _HELD_OUT_FRACTION = 0.2
 _MAX_LESIONS_A_SCAN = 60  # in training, so that a few scans of many specks do not outweigh the rest
@@ -116,10 +117,11 @@ def mask_scans(banks: Path, rng: np.random.Generator) -> Iterator[MaskScan]:
             yield MaskScan(LesionType.STROKE, bank.source[index], *bank.mask(index))
     anatomy = load_anatomy()
     ventricles, white_matter = anatomy.ventricles, anatomy.white > 0.5
-    for index in range(_DRAWS["wmh"]):
+    severities = [(0.3, 3.0)] * _DRAWS["wmh"] + [(3.0, MOST_SEVERE)] * _DRAWS["wmh_severe"]
+    for index, severity in enumerate(severities):
         # Ageing widens the ventricles.
         wide = ndimage.binary_dilation(ventricles, iterations=n) if (n := rng.integers(0, 4)) else ventricles
-        mask, _ = wmh_mask(wide, white_matter & ~wide, (1, 1, 1), rng, rng.uniform(0.3, 3))
+        mask, _ = wmh_mask(wide, white_matter & ~wide, (1, 1, 1), rng, rng.uniform(*severity))
         yield MaskScan(LesionType.WMH, f"wmh{index}", mask, anatomy.affine)
     yield from _drawn(anatomy, rng)
 

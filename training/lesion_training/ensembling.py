@@ -127,10 +127,13 @@ def _check_alike(specs: list[BundleSpec]) -> None:
 
 def _zooms(zoom: float, first: BundleSpec) -> list[float]:
     """The magnifications of an ensemble of slices that reads each as it is and so many times as large."""
+    from LesionSegmenterLib.engine.model import ZOOMS
+
     if first.shape != "slice":
         raise InputError(f"{first.name} reads volumes", todo="Leave --zoom out: it is for models of slices")
-    if not 0.5 <= zoom <= 2:
-        raise InputError(f"--zoom is {zoom:g}", todo="Give a number from 0.5 to 2")
+    least, most = ZOOMS
+    if not least <= zoom <= most:
+        raise InputError(f"--zoom is {zoom:g}", todo=f"Give a number from {least:g} to {most:g}")
     return [1.0, zoom]
 
 

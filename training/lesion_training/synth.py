@@ -23,6 +23,7 @@ from LesionSegmenterLib.synthesis.anatomy import Anatomy, load_anatomy
 from LesionSegmenterLib.synthesis.head import deform, synthetic_head
 from LesionSegmenterLib.synthesis.programmes import PROGRAMMES, Programme, random_lesions
 from LesionSegmenterLib.synthesis.scan import Acquisition, SyntheticScan, scan_of
+from LesionSegmenterLib.synthesis.wmh import MOST_SEVERE
 
 from .banks import MaskBank
 
@@ -35,6 +36,7 @@ class SynthSettings:
 
     programmes : drawn one a head, see `programmes.random_lesions`.
     slice_mm, in_plane_mm : of the scan; noise : sigma, white matter being about 100.
+    severity : of WMH, see `wmh_mask`.
     skull_share : share of whole heads, the rest is skull-stripped.
     """
 
@@ -42,6 +44,7 @@ class SynthSettings:
     slice_mm: tuple[int, int] = (1, 8)
     in_plane_mm: tuple[float, float] = (0.45, 1.1)
     noise: tuple[float, float] = (1.0, 6.0)
+    severity: tuple[float, float] = (0.4, 3.0)
     skull_share: float = 0.6
 
 
@@ -57,7 +60,7 @@ def synthetic_case(
         int(rng.integers(low, high + 1)), rng.uniform(*settings.in_plane_mm), rng.uniform(*settings.noise)
     )
     infarcts = None if bank is None else lambda anatomy, rng: bank_infarct(bank, anatomy, rng)
-    lesions = random_lesions(anatomy, rng, programme, infarcts)
+    lesions = random_lesions(anatomy, rng, programme, infarcts, settings.severity)
     return scan_of(head, lesions, acquisition, rng), programme
 
 
@@ -121,6 +124,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     synth.add_argument("--slice-mm", type=int, nargs=2, default=(1, 8), metavar=("LEAST", "MOST"))
     synth.add_argument("--in-plane-mm", type=float, nargs=2, default=(0.45, 1.1), metavar=("LEAST", "MOST"))
+    synth.add_argument(
+        "--severity",
+        type=float,
+        nargs=2,
+        default=(0.4, 3.0),
+        metavar=("LEAST", "MOST"),
+        help=f"of WMH, after the Fazekas scale: 0 none, 3 confluent (about 35 ml), at most {MOST_SEVERE}",
+    )
     synth.set_defaults(run=run)
 
 
@@ -128,9 +139,16 @@ def run(options: argparse.Namespace) -> None:
     for name, (low, high) in (("slice-mm", options.slice_mm), ("in-plane-mm", options.in_plane_mm)):
         if not 0.2 <= low <= high <= 20:
             raise InputError(f"--{name} is {low} to {high}", todo="Give the least and the most, 0.2 to 20 mm")
+    least, most = options.severity
+    if not 0 <= least <= most <= MOST_SEVERE:
+        raise InputError(
+            f"--severity is {least} to {most}", todo=f"Give the least and the most, 0 to {MOST_SEVERE}"
+        )
     if not options.count:
         raise InputError("--count is 0", todo="Ask for at least one head")
-    settings = SynthSettings(options.programme, tuple(options.slice_mm), tuple(options.in_plane_mm))
+    settings = SynthSettings(
+        options.programme, tuple(options.slice_mm), tuple(options.in_plane_mm), severity=(least, most)
+    )
     bank = MaskBank(options.data / STROKE_BANK) if options.data else None
     streams = np.random.SeedSequence(options.seed).spawn(options.count)
     for number, stream in enumerate(tqdm(streams, desc="synthesising", file=sys.stderr), start=1):

@@ -19,6 +19,9 @@ from .device import Device
 from .fusion import fuse
 from .normalisation import Normalisation
 
+ZOOMS = (0.5, 2.0)
+"""The least and the largest magnification at which slices may be read."""
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -32,7 +35,7 @@ class Preprocessing:
     patch : voxels of 1 mm of a 3D network's window, None for the whole volume at once; or the least sides of
         a slice, padded with air, for a 2D network whose instance norms have seen that much.
     flip : whether the prediction is always averaged with that of the mirrored image.
-    zooms : magnifications at which a 2D network reads each slice, from 0.5 to 2; the mean counts. One that
+    zooms : magnifications, within `ZOOMS`, at which a 2D network reads each slice; the mean counts. One that
         has learnt lesions of many sizes finds the smallest more often where they are larger.
     """
 
@@ -44,8 +47,11 @@ class Preprocessing:
     zooms: list[float] = field(default_factory=lambda: [1.0])
 
     def __post_init__(self) -> None:
-        if not self.zooms or not all(0.5 <= zoom <= 2 for zoom in self.zooms):
-            raise ValueError(f"zooms must be one or more numbers from 0.5 to 2, not {self.zooms}")
+        least, most = ZOOMS
+        if not self.zooms or not all(least <= zoom <= most for zoom in self.zooms):
+            raise ValueError(
+                f"zooms must be numbers from {least:g} to {most:g}, one or more, not {self.zooms}"
+            )
 
 
 @dataclass(frozen=True, eq=False)

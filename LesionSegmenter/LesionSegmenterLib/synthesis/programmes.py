@@ -56,20 +56,24 @@ def demo_lesions(anatomy: Anatomy, rng: np.random.Generator) -> Iterator[LesionG
 
 
 def random_lesions(
-    anatomy: Anatomy, rng: np.random.Generator, programme: Programme, infarcts: BankMasks | None = None
+    anatomy: Anatomy,
+    rng: np.random.Generator,
+    programme: Programme,
+    infarcts: BankMasks | None = None,
+    severity: tuple[float, float] = (0.4, 3.0),
 ) -> Iterator[LesionGroup]:
     """Lesions of one random person: how many, where, how large and how bright differ.
 
     ``mixed`` is small vessel disease with a stroke. Strokes are those of ``infarcts``, if given, every other
-    time.
+    time. ``severity``: the least and the most of `wmh_mask`.
     """
     if programme in ("stroke", "mixed"):
         yield _strokes(anatomy, rng, infarcts)
     if programme == "ms":
         yield _multiple_sclerosis(anatomy, rng)
     if programme in ("wmh", "mixed"):
-        severity = float(rng.uniform(0.4, 3))
-        _, wmh = wmh_mask(anatomy.ventricles, anatomy.white > 0.5, (1.0, 1.0, 1.0), rng, severity)
+        drawn = float(rng.uniform(*severity))
+        _, wmh = wmh_mask(anatomy.ventricles, anatomy.white > 0.5, (1.0, 1.0, 1.0), rng, drawn)
         yield LesionGroup(LesionType.WMH, wmh, float(rng.uniform(28, 70)), _over_cortex(rng))
 
 

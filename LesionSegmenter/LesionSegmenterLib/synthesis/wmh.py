@@ -14,6 +14,9 @@ from scipy import ndimage
 
 from ..errors import InputError
 
+MOST_SEVERE = 4.5
+"""The highest severity of `wmh_mask`: Fazekas 3 is any confluence, and the worst is far more than most."""
+
 _MARGIN_MM = ((45, 45), (40, 40), (12, 30))  # around the lateral ventricles, below and above along R, A, S
 _CRUMB_MM3 = 4.0
 
@@ -42,7 +45,8 @@ def wmh_mask(
     rng : numpy.random.Generator
         Everything random comes from it.
     severity : float
-        Fazekas-like grade, 0 (none) to 3 (confluent); volume is about 2, 12 and 35 ml at 1, 2 and 3.
+        Fazekas-like grade, 0 (none) to 3 (confluent), and on to `MOST_SEVERE` (hardly any white matter is
+        spared); volume is about 2, 12, 35 and 75 ml at 1, 2, 3 and 4.
 
     Returns
     -------
@@ -54,10 +58,10 @@ def wmh_mask(
     Raises
     ------
     InputError
-        The severity is outside 0 to 3, a mask is empty, or shapes differ.
+        The severity is outside 0 to `MOST_SEVERE`, a mask is empty, or shapes differ.
     """
-    if not 0 <= severity <= 3:
-        raise InputError(f"severity must be from 0 to 3, not {severity}")
+    if not 0 <= severity <= MOST_SEVERE:
+        raise InputError(f"severity must be from 0 to {MOST_SEVERE}, not {severity}")
     if ventricles.shape != white_matter.shape or not ventricles.any() or not white_matter.any():
         raise InputError("ventricles and white matter must be two masks on one grid, neither of them empty")
     step = np.asarray(spacing, dtype=np.float32)
