@@ -12,6 +12,7 @@ import pytest
 from matplotlib.image import imread
 
 from heads import LESIONS, bright_bundle, centred_affine, save_head
+from lesion_training.baselines import Z_SCORE
 from lesion_training.bundling import calibrated, read_calibration
 from lesion_training.calibration import SCORES, Calibration, FoundLesion, fit_confidence
 from lesion_training.card import model_card
@@ -277,3 +278,18 @@ def test_a_found_lesion_knows_its_type_only_where_model_and_truth_state_one():
     lesion = FoundLesion("a", "a", 0.9, 10.0, True)
     assert asdict(lesion)["type_is_right"] is None
     assert lesion.typed(0.75, False).type_is_right is False
+
+
+def test_evaluate_scores_unseen_cases_without_listed_ones_but_fits_no_baseline_to_them(
+    data, bright, tmp_path, capsys
+):
+    labels = lesion_labels(AFFINE)
+    types, ids = (labels > 0).astype(np.uint8), labels.astype(np.int32)
+    for subject in ("one", "two"):
+        export_case(tmp_path / "heads", subject, data / "ada.nii.gz", types, ids)
+    command = ["evaluate", str(bright), "--unseen", str(tmp_path / "heads")]
+    assert main([*command, "--json", str(tmp_path / "scores.json")]) == 0
+    assert len(json.loads((tmp_path / "scores.json").read_text())["cases"]) == 2
+    capsys.readouterr()
+    assert main(["evaluate", Z_SCORE, "--unseen", str(tmp_path / "heads")]) == 2
+    assert "--data" in capsys.readouterr().err

@@ -16,6 +16,7 @@ from LesionSegmenterLib.command_line import probability
 from LesionSegmenterLib.errors import InputError
 
 from .baselines import Z_SCORE, fitted_z_score
+from .case_arguments import add_case_arguments, chosen_entries
 from .cases import CaseEntry
 from .folders import find_entries, of_split
 
@@ -24,16 +25,14 @@ if TYPE_CHECKING:
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
-    evaluate = commands.add_parser("evaluate", help="score bundles on the listed cases of one split")
+    evaluate = commands.add_parser(
+        "evaluate", help="score bundles on the listed cases of one split, or on unseen ones"
+    )
     evaluate.add_argument(
         "bundles", nargs="+", metavar="BUNDLE",
         help=f"a bundle's folder, or a model's name; {Z_SCORE}: thresholding, fitted on the training cases",
     )  # fmt: skip
-    evaluate.add_argument(
-        "--data", type=Path, nargs="+", required=True, metavar="DIR", help="folders of the listed cases"
-    )
-    evaluate.add_argument("--listing", default="public.tsv", help="the package's listing to use")
-    evaluate.add_argument("--split", default="validation")
+    add_case_arguments(evaluate, required=False)
     evaluate.add_argument("--threshold", type=probability, help="lesion probability (default: the bundle's)")
     evaluate.add_argument("--json", type=Path, help="write one bundle's scores to this file as well")
     evaluate.add_argument(
@@ -46,8 +45,7 @@ def run(options: argparse.Namespace) -> None:
     from .evaluation import score_summary, score_table
     from .named_models import unused_name
 
-    listed = find_entries(options.data, listing=options.listing)
-    entries = of_split(listed, options.split, options.data)
+    entries = chosen_entries(options)
     if options.json:
         if len(options.bundles) > 1:
             raise InputError("--json holds one bundle's scores", todo="Give --report for several bundles")
@@ -56,7 +54,7 @@ def run(options: argparse.Namespace) -> None:
         )
     scored: dict[str, list[CaseScore]] = {}
     for bundle in options.bundles:
-        name, score = _scorer(bundle, options, listed)
+        name, score = _scorer(bundle, options)
         name = unused_name(name, scored)
         with tqdm(entries, desc=f"scoring {name}", file=sys.stderr) as bar:
             scored[name] = [score(entry) for entry in bar]
@@ -71,15 +69,16 @@ def run(options: argparse.Namespace) -> None:
         print(f"Report written to {write_report(rows, options.report, pictures)}")
 
 
-def _scorer(
-    bundle: str, options: argparse.Namespace, listed: list[CaseEntry]
-) -> tuple[str, Callable[[CaseEntry], CaseScore]]:
+def _scorer(bundle: str, options: argparse.Namespace) -> tuple[str, Callable[[CaseEntry], CaseScore]]:
     """The name of a bundle or baseline, and what scores it on a case."""
     from LesionSegmenterLib.segment import SegmentOptions, load
 
     from .evaluation import score_case, score_z_score
 
     if bundle == Z_SCORE:
+        if not options.data:
+            raise InputError(f"{Z_SCORE} is fitted on training cases", todo="Give their folders with --data")
+        listed = find_entries(options.data, listing=options.listing)
         threshold = fitted_z_score(of_split(listed, "train", options.data))
         return f"{Z_SCORE} {threshold:g}", partial(score_z_score, threshold=threshold)
     settings = SegmentOptions(model=bundle, threshold=options.threshold)
