@@ -76,6 +76,14 @@ def test_the_card_says_how_each_stage_was_trained(two, tmp_path):
     assert "- stage1 1.0: Seed 1." in card and "- stage2 1.0: Seed 2." in card
 
 
+def test_the_card_names_every_stage_of_a_mean_of_means_even_of_one_name(two, tmp_path):
+    mean = make_average(two, tmp_path / "mean", name="mean", version="2.0")
+    namesake = stage(tmp_path / "c", 3, "patient", name="mean", version="2.0")
+    made = make_average([mean, namesake], tmp_path / "again", name="again", version="3.0")
+    card = (made.folder / "MODEL_CARD.md").read_text()
+    assert "- mean 2.0:\n  - stage1 1.0: Seed 1.\n  - stage2 1.0: Seed 2.\n- mean 2.0: Seed 3." in card
+
+
 @pytest.mark.parametrize(
     ("changes", "word"),
     [

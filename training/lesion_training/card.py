@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from textwrap import indent
 from typing import Any
 
 from LesionSegmenterLib.bundle import BundleSpec
@@ -36,7 +38,7 @@ def model_card(
     return "\n\n".join(sections) + "\n"
 
 
-def ensemble_card(spec: BundleSpec, members: dict[str, str], parameters: int) -> str:
+def ensemble_card(spec: BundleSpec, members: Sequence[tuple[str, str]], parameters: int) -> str:
     """The card of a bundle that averages others; ``members`` gives each one's name and its card."""
     mirrored = ", of the image and of its mirror image" if spec.preprocessing.get("flip") else ""
     others = [f"{zoom:g}" for zoom in spec.preprocessing.get("zooms", ()) if zoom != 1]
@@ -54,7 +56,7 @@ def ensemble_card(spec: BundleSpec, members: dict[str, str], parameters: int) ->
     return _combined(spec, members, takes)
 
 
-def averaged_card(spec: BundleSpec, stages: dict[str, str], parameters: int) -> str:
+def averaged_card(spec: BundleSpec, stages: Sequence[tuple[str, str]], parameters: int) -> str:
     """The card of a network whose weights are the mean of others'; ``stages`` gives names and cards."""
     takes = (
         f"A FLAIR volume of any orientation and slice thickness, whole head or skull-stripped. Network: "
@@ -64,12 +66,9 @@ def averaged_card(spec: BundleSpec, stages: dict[str, str], parameters: int) -> 
     return _combined(spec, stages, takes)
 
 
-def _combined(spec: BundleSpec, cards: dict[str, str], takes: str) -> str:
+def _combined(spec: BundleSpec, cards: Sequence[tuple[str, str]], takes: str) -> str:
     """The card of a bundle made of others, whose training their own cards say."""
-    lines = [
-        f"- {name}: {card.partition(_TRAINING)[2].partition(_SECTION)[0] or 'its card does not say how.'}"
-        for name, card in cards.items()
-    ]
+    lines = [f"- {name}:{_training_stated(card)}" for name, card in cards]
     sections = [
         *_head(spec),
         takes,
@@ -80,6 +79,12 @@ def _combined(spec: BundleSpec, cards: dict[str, str], takes: str) -> str:
         *_scores_and_limits(spec, "the cases of the data named above"),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _training_stated(card: str) -> str:
+    """What a card says of its training; where that is itself a list, one below the name."""
+    stated = card.partition(_TRAINING)[2].partition(_SECTION)[0] or "its card does not say how."
+    return "\n" + indent(stated, "  ") if stated.startswith("- ") else f" {stated}"
 
 
 _SECTION = "\n\n## "

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from .calibration import Calibration
 
-Card = Callable[["BundleSpec", dict[str, str], int], str]
+Card = Callable[["BundleSpec", list[tuple[str, str]], int], str]
 """Of the specification, the names and cards of the bundles it is made of, and the number of parameters."""
 
 
@@ -80,10 +80,10 @@ def write_combined(
     content = stored(weights)
     if calibration is not None:
         spec = calibrated(spec, calibration, content)
-    cards = {
-        f"{one.spec.name} {one.spec.version}": (one.folder / CARD).read_text(encoding="utf-8")
+    cards = [
+        (f"{one.spec.name} {one.spec.version}", (one.folder / CARD).read_text(encoding="utf-8"))
         for one in bundles
-    }
+    ]
     text = card(spec, cards, parameters_of(spec))
     files: dict[str, Path | bytes] = {WEIGHTS: content, CARD: text.encode()}
     if bundles[0].classifier is not None and first.classifier is not None:
