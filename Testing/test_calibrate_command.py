@@ -146,11 +146,16 @@ def test_scores_of_what_is_kept_are_those_of_a_mask_without_the_rest():
     assert Found([], *overlaps(nothing, nothing)).scores(np.zeros(0, bool)) == dict.fromkeys(SCORES, 1.0)
 
 
-def test_every_case_of_an_unseen_folder_is_taken(data, bright, tmp_path, capsys):
+def export_heads(folder: Path, data: Path, *subjects: str) -> None:
+    """Case folders of one head under several names."""
     labels = lesion_labels(AFFINE)
     types, ids = (labels > 0).astype(np.uint8), labels.astype(np.int32)
-    for subject in ("one", "two", "three"):
-        export_case(tmp_path / "heads", subject, data / "ada.nii.gz", types, ids)
+    for subject in subjects:
+        export_case(folder, subject, data / "ada.nii.gz", types, ids)
+
+
+def test_every_case_of_an_unseen_folder_is_taken(data, bright, tmp_path, capsys):
+    export_heads(tmp_path / "heads", data, "one", "two", "three")
     out = tmp_path / "calibration.json"
     command = ["calibrate", str(bright), "--data", str(data), "--unseen", str(tmp_path / "heads")]
     assert main([*command, "--out", str(out)]) == 0
@@ -283,10 +288,7 @@ def test_a_found_lesion_knows_its_type_only_where_model_and_truth_state_one():
 def test_evaluate_scores_unseen_cases_without_listed_ones_but_fits_no_baseline_to_them(
     data, bright, tmp_path, capsys
 ):
-    labels = lesion_labels(AFFINE)
-    types, ids = (labels > 0).astype(np.uint8), labels.astype(np.int32)
-    for subject in ("one", "two"):
-        export_case(tmp_path / "heads", subject, data / "ada.nii.gz", types, ids)
+    export_heads(tmp_path / "heads", data, "one", "two")
     command = ["evaluate", str(bright), "--unseen", str(tmp_path / "heads")]
     assert main([*command, "--json", str(tmp_path / "scores.json")]) == 0
     assert len(json.loads((tmp_path / "scores.json").read_text())["cases"]) == 2

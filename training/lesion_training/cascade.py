@@ -31,7 +31,7 @@ from LesionSegmenterLib.features import brain_box, features_in_box
 from LesionSegmenterLib.labels import LesionType
 from LesionSegmenterLib.synthesis.anatomy import Anatomy, load_anatomy
 from LesionSegmenterLib.synthesis.programmes import Programme, random_lesions
-from LesionSegmenterLib.synthesis.wmh import MOST_SEVERE, wmh_mask
+from LesionSegmenterLib.synthesis.wmh import SEVERE, USUAL, wmh_mask
 
 from .banks import MaskBank
 
@@ -118,7 +118,7 @@ def mask_scans(banks: Path, rng: np.random.Generator) -> Iterator[MaskScan]:
             yield MaskScan(LesionType.STROKE, bank.source[index], *bank.mask(index))
     anatomy = load_anatomy()
     ventricles, white_matter = anatomy.ventricles, anatomy.white > 0.5
-    severities = [(0.3, 3.0)] * _DRAWS["wmh"] + [(3.0, MOST_SEVERE)] * _DRAWS["wmh_severe"]
+    severities = [USUAL] * _DRAWS["wmh"] + [SEVERE] * _DRAWS["wmh_severe"]
     for index, severity in enumerate(severities):
         # Ageing widens the ventricles.
         wide = ndimage.binary_dilation(ventricles, iterations=n) if (n := rng.integers(0, 4)) else ventricles

@@ -35,11 +35,19 @@ def add_case_arguments(parser: argparse.ArgumentParser, *, required: bool = True
     )
 
 
-def chosen_entries(options: argparse.Namespace) -> list[CaseEntry]:
-    """The split's cases of the data and all that are unseen; InputError for none, or one without a mask."""
+def listed_entries(options: argparse.Namespace) -> list[CaseEntry]:
+    """The cases of --data, of every split; none without it."""
+    return find_entries(options.data, listing=options.listing) if options.data else []
+
+
+def chosen_entries(options: argparse.Namespace, listed: list[CaseEntry] | None = None) -> list[CaseEntry]:
+    """The split's cases of the data and all that are unseen; InputError for none, or one without a mask.
+
+    ``listed``: what `listed_entries` gave, where the caller needs the other splits too.
+    """
     entries: list[CaseEntry] = []
     if options.data:
-        listed = find_entries(options.data, listing=options.listing)
+        listed = listed_entries(options) if listed is None else listed
         entries += of_split(listed, options.split, options.data)
     if options.unseen:
         entries += find_entries(options.unseen, split=SplitSettings(validation=1.0))

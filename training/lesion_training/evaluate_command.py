@@ -16,9 +16,9 @@ from LesionSegmenterLib.command_line import probability
 from LesionSegmenterLib.errors import InputError
 
 from .baselines import Z_SCORE, fitted_z_score
-from .case_arguments import add_case_arguments, chosen_entries
+from .case_arguments import add_case_arguments, chosen_entries, listed_entries
 from .cases import CaseEntry
-from .folders import find_entries, of_split
+from .folders import of_split
 
 if TYPE_CHECKING:
     from .evaluation import CaseScore
@@ -45,7 +45,8 @@ def run(options: argparse.Namespace) -> None:
     from .evaluation import score_summary, score_table
     from .named_models import unused_name
 
-    entries = chosen_entries(options)
+    listed = listed_entries(options)
+    entries = chosen_entries(options, listed)
     if options.json:
         if len(options.bundles) > 1:
             raise InputError("--json holds one bundle's scores", todo="Give --report for several bundles")
@@ -54,7 +55,7 @@ def run(options: argparse.Namespace) -> None:
         )
     scored: dict[str, list[CaseScore]] = {}
     for bundle in options.bundles:
-        name, score = _scorer(bundle, options)
+        name, score = _scorer(bundle, options, listed)
         name = unused_name(name, scored)
         with tqdm(entries, desc=f"scoring {name}", file=sys.stderr) as bar:
             scored[name] = [score(entry) for entry in bar]
@@ -69,7 +70,9 @@ def run(options: argparse.Namespace) -> None:
         print(f"Report written to {write_report(rows, options.report, pictures)}")
 
 
-def _scorer(bundle: str, options: argparse.Namespace) -> tuple[str, Callable[[CaseEntry], CaseScore]]:
+def _scorer(
+    bundle: str, options: argparse.Namespace, listed: list[CaseEntry]
+) -> tuple[str, Callable[[CaseEntry], CaseScore]]:
     """The name of a bundle or baseline, and what scores it on a case."""
     from LesionSegmenterLib.segment import SegmentOptions, load
 
@@ -78,7 +81,6 @@ def _scorer(bundle: str, options: argparse.Namespace) -> tuple[str, Callable[[Ca
     if bundle == Z_SCORE:
         if not options.data:
             raise InputError(f"{Z_SCORE} is fitted on training cases", todo="Give their folders with --data")
-        listed = find_entries(options.data, listing=options.listing)
         threshold = fitted_z_score(of_split(listed, "train", options.data))
         return f"{Z_SCORE} {threshold:g}", partial(score_z_score, threshold=threshold)
     settings = SegmentOptions(model=bundle, threshold=options.threshold)

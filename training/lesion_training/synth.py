@@ -21,7 +21,7 @@ from LesionSegmenterLib.measure import measure_lesions, scan_type, type_map
 from LesionSegmenterLib.report import qc_montage
 from LesionSegmenterLib.synthesis.anatomy import Anatomy, load_anatomy
 from LesionSegmenterLib.synthesis.head import deform, synthetic_head
-from LesionSegmenterLib.synthesis.programmes import PROGRAMMES, Programme, random_lesions
+from LesionSegmenterLib.synthesis.programmes import PROGRAMMES, SEVERITY, Programme, random_lesions
 from LesionSegmenterLib.synthesis.scan import Acquisition, SyntheticScan, scan_of
 from LesionSegmenterLib.synthesis.wmh import MOST_SEVERE
 
@@ -44,7 +44,7 @@ class SynthSettings:
     slice_mm: tuple[int, int] = (1, 8)
     in_plane_mm: tuple[float, float] = (0.45, 1.1)
     noise: tuple[float, float] = (1.0, 6.0)
-    severity: tuple[float, float] = (0.4, 3.0)
+    severity: tuple[float, float] = SEVERITY
     skull_share: float = 0.6
 
 
@@ -128,7 +128,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--severity",
         type=float,
         nargs=2,
-        default=(0.4, 3.0),
+        default=SEVERITY,
         metavar=("LEAST", "MOST"),
         help=f"of WMH, after the Fazekas scale: 0 none, 3 confluent (about 35 ml), at most {MOST_SEVERE}",
     )
@@ -136,18 +136,22 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    for name, (low, high) in (("slice-mm", options.slice_mm), ("in-plane-mm", options.in_plane_mm)):
-        if not 0.2 <= low <= high <= 20:
-            raise InputError(f"--{name} is {low} to {high}", todo="Give the least and the most, 0.2 to 20 mm")
-    least, most = options.severity
-    if not 0 <= least <= most <= MOST_SEVERE:
-        raise InputError(
-            f"--severity is {least} to {most}", todo=f"Give the least and the most, 0 to {MOST_SEVERE}"
-        )
+    for name, (least, most), low, high, unit in (
+        ("slice-mm", options.slice_mm, 0.2, 20, " mm"),
+        ("in-plane-mm", options.in_plane_mm, 0.2, 20, " mm"),
+        ("severity", options.severity, 0, MOST_SEVERE, ""),
+    ):
+        if not low <= least <= most <= high:
+            raise InputError(
+                f"--{name} is {least} to {most}", todo=f"Give the least and the most, {low} to {high}{unit}"
+            )
     if not options.count:
         raise InputError("--count is 0", todo="Ask for at least one head")
     settings = SynthSettings(
-        options.programme, tuple(options.slice_mm), tuple(options.in_plane_mm), severity=(least, most)
+        options.programme,
+        tuple(options.slice_mm),
+        tuple(options.in_plane_mm),
+        severity=tuple(options.severity),
     )
     bank = MaskBank(options.data / STROKE_BANK) if options.data else None
     streams = np.random.SeedSequence(options.seed).spawn(options.count)

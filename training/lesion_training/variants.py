@@ -15,7 +15,7 @@ from LesionSegmenterLib.labels import LesionType
 from LesionSegmenterLib.synthesis.anatomy import Anatomy, load_anatomy
 from LesionSegmenterLib.synthesis.head import add_noise, deform, synthetic_head
 from LesionSegmenterLib.synthesis.painting import paint, soft_mask
-from LesionSegmenterLib.synthesis.wmh import MOST_SEVERE, wmh_mask
+from LesionSegmenterLib.synthesis.wmh import SEVERE, USUAL, wmh_mask
 
 from .banks import MaskBank
 from .cases import BACKGROUND, DOUBTFUL, IGNORE, Preparation, PreparedCase
@@ -23,7 +23,7 @@ from .cases import BACKGROUND, DOUBTFUL, IGNORE, Preparation, PreparedCase
 NORMAL, FLUID = 0.0, -3.0  # typical normalised intensities of brain tissue and of fluid
 _SHADING = (0.5, 1.5)  # mm over which WMH fade into white matter, as a Gaussian's sd
 _OLD, _CAVITIES = 0.45, 0.7  # shares: of infarcts the old ones, of these the ones with a cavity
-_SEVERE = 0.15  # share of the WMH beyond Fazekas 3's usual 35 ml
+_SEVERE_SHARE = 0.15  # share of the WMH beyond Fazekas 3's usual 35 ml
 _RIM = (2.0, 5.0)  # mm of gliosis around a cavity
 _PROGRAMMES = {"ms": 0.35, "wmh": 0.3, "stroke": 0.2, "wmh and stroke": 0.15}
 
@@ -255,8 +255,8 @@ class Painter:
                 break
 
     def paint_wmh(self) -> None:
-        severe = self.rng.random() < _SEVERE
-        severity = float(self.rng.uniform(3, MOST_SEVERE) if severe else self.rng.uniform(0.3, 3))
+        severe = self.rng.random() < _SEVERE_SHARE
+        severity = float(self.rng.uniform(*(SEVERE if severe else USUAL)))
         mask, _ = wmh_mask(
             self.placement.ventricles, self.placement.white, (1.0, 1.0, 1.0), self.rng, severity
         )

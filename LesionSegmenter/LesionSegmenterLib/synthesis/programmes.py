@@ -26,6 +26,10 @@ Programme = Literal["ms", "wmh", "stroke", "mixed"]
 PROGRAMMES: tuple[Programme, ...] = ("ms", "wmh", "stroke", "mixed")
 
 
+SEVERITY = (0.4, 3.0)
+"""The least and the most severity of a random person's WMH, see `wmh_mask`."""
+
+
 @dataclass(frozen=True, eq=False)
 class LesionGroup:
     """Lesions of one type, painted alike: ids on the anatomy's grid, 0 outside, and their contrast.
@@ -60,7 +64,7 @@ def random_lesions(
     rng: np.random.Generator,
     programme: Programme,
     infarcts: BankMasks | None = None,
-    severity: tuple[float, float] = (0.4, 3.0),
+    severity: tuple[float, float] = SEVERITY,
 ) -> Iterator[LesionGroup]:
     """Lesions of one random person: how many, where, how large and how bright differ.
 

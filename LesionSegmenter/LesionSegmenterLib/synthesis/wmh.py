@@ -17,6 +17,9 @@ from ..errors import InputError
 MOST_SEVERE = 4.5
 """The highest severity of `wmh_mask`: Fazekas 3 is any confluence, and the worst is far more than most."""
 
+USUAL, SEVERE = (0.3, 3.0), (3.0, MOST_SEVERE)
+"""The severities, least and most, among which training draws."""
+
 _MARGIN_MM = ((45, 45), (40, 40), (12, 30))  # around the lateral ventricles, below and above along R, A, S
 _CRUMB_MM3 = 4.0
 
