@@ -14,6 +14,7 @@ from torch import nn
 
 from LesionSegmenterLib import bundle as bundles
 from LesionSegmenterLib.engine import preprocessing
+from LesionSegmenterLib.engine.brain import sides_around
 from LesionSegmenterLib.engine.device import Device
 from LesionSegmenterLib.engine.model import Model, load_model
 from LesionSegmenterLib.engine.prediction import predict
@@ -129,6 +130,31 @@ def test_progress_of_windows_rises_to_the_end(volume_model):
     told: list[float] = []
     predict(volume_model(PointwiseInstance), [image], grid, lambda _, done, total: told.append(done / total))
     assert told == sorted(told) and told[-1] == 1 and len(told) > 3
+
+
+def test_what_lies_beside_the_brain_is_not_read(volume_model):
+    image, grid = working((50, 40, 9))
+    grid = replace(grid, spacing=(1.0, 2.0, 1.0))
+    brain = np.zeros(image.shape, bool)
+    brain[20:25, 10:30, 3:5] = True
+    model = volume_model(Pointwise)
+    near = predict(model, [image], grid, silent, brain=brain).channels
+    inside = np.s_[:, 12:33, 6:34]  # 8 mm more on either side
+    whole = predict(model, [image], grid, silent).channels
+    np.testing.assert_allclose(near[inside], whole[inside], atol=1e-6)
+    assert model.network.shapes == [(1, 1, 21, 28, 9), (1, 1, 50, 40, 9)]
+    near[inside] = 0
+    assert near.shape == whole.shape and not near.any()
+    nowhere = predict(model, [image], grid, silent, brain=np.zeros_like(brain)).channels
+    np.testing.assert_array_equal(nowhere, whole)
+
+
+def test_whole_steps_of_the_pooling_are_cut_off_on_every_side():
+    brain = np.zeros((60, 70, 9), bool)
+    brain[29:31, 20:22] = True
+    assert sides_around(brain, (1.0, 1.0, 3.0), 8) == (slice(16, 44), slice(8, 30), slice(None))
+    assert sides_around(brain[:, :30], (1.0, 1.0, 3.0), 8)[1] == slice(8, 30)
+    assert sides_around(np.zeros_like(brain), (1.0, 1.0, 3.0), 8) == (slice(0, 60), slice(0, 70), slice(None))
 
 
 # Test-time flip

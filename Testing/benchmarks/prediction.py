@@ -29,7 +29,7 @@ _WINDOW = (256, 256)
 _OVERLAP = 0.25
 _MONAI_4 = "MONAI, fp32, sw_batch_size=4"
 _MONAI_1 = "MONAI, fp32, sw_batch_size=1"
-_ENGINE_FP32 = "engine, fp32: the same, and cropped to the head, 1 mm in plane"
+_ENGINE_FP32 = "engine, fp32: the same, and cropped to the brain, 1 mm in plane"
 
 
 def run(repetitions: int) -> Table:
@@ -106,8 +106,8 @@ def _one_by_one(network: nn.Module, stack: torch.Tensor, device: Device) -> torc
 
 def _engine(model: Model, image: NDArray, spacing: tuple[float, ...]) -> NDArray[np.float32]:
     """Lesion probability on the image's grid."""
-    images, grid, _ = prepare(image, spacing, normalisation=model.preprocessing.normalisation)
-    return grid.scatter(predict(model, images, grid, lambda *_: None).channels.sum(axis=0))
+    images, grid, brain = prepare(image, spacing, normalisation=model.preprocessing.normalisation)
+    return grid.scatter(predict(model, images, grid, lambda *_: None, brain=brain).channels.sum(axis=0))
 
 
 def _agreement(plain: nn.Module, automatic: Model, fp32: Model) -> list[str]:

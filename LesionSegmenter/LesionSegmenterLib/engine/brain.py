@@ -12,6 +12,7 @@ from .resample import resample
 _TISSUE = (-2.0, 3.5)  # normalised intensities of brain tissue and most lesions; scalp fat lies above
 _GRID_MM = 2.0
 _NECK_MM = 5.0  # bridges thinner than twice this, such as those between brain and scalp, are cut
+_BESIDE_MM = 8.0
 
 
 def rough_brain_mask(image: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
@@ -39,6 +40,23 @@ def rough_brain_mask(image: np.ndarray, spacing: tuple[float, ...]) -> np.ndarra
         tissue = ndimage.distance_transform_edt(~largest, step) <= _NECK_MM + 1
         tissue = without_holes(tissue, thick if step[thick] > _NECK_MM else 2)
     return resample(tissue.astype(np.float32), image.shape) > 0.5  # type: ignore[arg-type]
+
+
+def sides_around(mask: np.ndarray, spacing: Sequence[float], multiple: int) -> tuple[slice, slice, slice]:
+    """The index of a brain mask (i, j, k) without what lies beside it on the left and right, back and front.
+
+    Scalp, nose and air are cut off, with as much left over as the mask may be wrong by. Up and down nothing
+    is: there the mask may end with the cerebellum. What is cut off is a ``multiple`` of voxels a side, so
+    that pooling by as many falls as it does on the whole image, mirrored or not.
+    """
+    sides = []
+    for axis in (0, 1):
+        inside = np.flatnonzero(mask.any(axis=(1 - axis, 2)))
+        size, margin = mask.shape[axis], int(np.ceil(_BESIDE_MM / spacing[axis]))
+        free = (inside[0], size - 1 - inside[-1]) if len(inside) else (0, 0)
+        low, high = (max(0, n - margin) // multiple * multiple for n in free)
+        sides.append(slice(low, size - high))
+    return sides[0], sides[1], slice(None)
 
 
 def depth_within(mask: np.ndarray, step: Sequence[float]) -> np.ndarray:

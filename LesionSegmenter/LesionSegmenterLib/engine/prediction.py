@@ -12,6 +12,7 @@ from torch import nn
 from ..errors import BundleError
 from ..networks.conflunet import INSTANCE_CHANNELS
 from .batches import BatchRunner
+from .brain import sides_around
 from .model import Model
 from .normalisation import CLIP
 from .preprocessing import WORKING_MM, WorkingGrid
@@ -39,18 +40,26 @@ class ClassProbabilities:
 
 
 def predict(
-    model: Model, images: list[np.ndarray], grid: WorkingGrid, progress: Progress, *, flip: bool = False
+    model: Model,
+    images: list[np.ndarray],
+    grid: WorkingGrid,
+    progress: Progress,
+    *,
+    flip: bool = False,
+    brain: np.ndarray | None = None,
 ) -> ClassProbabilities:
     """Run the network over the working images (one a modality, each (i, j, k)).
 
     With ``flip``, or where the model always does so, the prediction is averaged with that of the image
-    mirrored left to right. ``progress`` is called with ("predicting", done, total) and may raise to stop.
-    BundleError where an output is nan.
+    mirrored left to right. With ``brain``, a mask (i, j, k), what lies beside it gets 0 without being read
+    (`sides_around`), which takes a quarter off the time of a whole head. ``progress`` is called with
+    ("predicting", done, total) and may raise to stop. BundleError where an output is nan.
     """
     runner = BatchRunner(model.network, model.device, _instances if model.gives_instances else _probabilities)
     # Isotropic scans are read in three planes already.
     volume = None if grid.isotropic else model.in_volumes
-    stack = np.stack(images)
+    near = np.s_[:, :, :] if brain is None else sides_around(brain, grid.spacing, model.divisor)
+    stack = np.stack([image[near] for image in images])
     flip = flip or model.preprocessing.flip
     passes = 2 if flip else 1
 
@@ -80,12 +89,14 @@ def predict(
         raise BundleError(
             "the network gave values that are not numbers", model.bundle.folder, "Try --precision fp32"
         )
+    answer = np.zeros((len(channels), *images[0].shape), np.float32)
+    answer[(slice(None), *near)] = channels
     if model.gives_instances:
-        classes = len(channels) - INSTANCE_CHANNELS
+        classes = len(answer) - INSTANCE_CHANNELS
         return ClassProbabilities(
-            channels[:classes], runner.notes, heat=channels[classes], offsets=channels[classes + 1 :]
+            answer[:classes], runner.notes, heat=answer[classes], offsets=answer[classes + 1 :]
         )
-    return ClassProbabilities(channels, runner.notes)
+    return ClassProbabilities(answer, runner.notes)
 
 
 def _instances(network: nn.Module, batch: torch.Tensor) -> torch.Tensor:

@@ -115,7 +115,7 @@ def predict_scan(scan: Scan, model: Model, reporter: Reporter, flip: bool = Fals
             brain = rough_brain_mask(images[0], grid.spacing)
     reporter.progress("preparing", 1, 1)
     with scan.timed("predicting"):
-        result = predict(model, images, grid, reporter.progress, flip=flip)
+        result = predict(model, images, grid, reporter.progress, flip=flip, brain=brain)
         result.channels[:, _astray(result.channels.sum(axis=0), brain)] = 0
         return _on_scan(result, grid, brain, model.bundle)
 
