@@ -15,6 +15,7 @@ from LesionSegmenterLib.classifier import (
     counterpart_shares,
     counterparts,
 )
+from LesionSegmenterLib.engine.cascade import _EVEN_SHARE, classify_lesions
 from LesionSegmenterLib.errors import BundleError, InputError
 from LesionSegmenterLib.labels import LesionType
 
@@ -88,6 +89,23 @@ def test_a_lesion_without_a_counterpart_is_a_stroke_sooner(tmp_path):
     model.save(tmp_path / "classifier.safetensors", {})
     loaded = CascadeClassifier.load(tmp_path / "classifier.safetensors")
     np.testing.assert_array_equal(loaded.classify_scan(both), model.classify_scan(both))
+
+
+def test_the_networks_stroke_channel_speaks_for_a_stroke_above_the_even_share(tmp_path):
+    seeded_classifier().save(tmp_path / "classifier.safetensors", {})
+    instances = np.zeros((20, 20, 20), np.int32)
+    instances[4:8, 5:9, 6:9] = 3
+
+    def typed(share: float | None) -> tuple[LesionType, float]:
+        stroke = None if share is None else np.full(instances.shape, share, np.float32)
+        brain = np.ones(instances.shape, bool)
+        return classify_lesions(tmp_path / "classifier.safetensors", instances, np.eye(4), brain, stroke)[3]
+
+    assert typed(_EVEN_SHARE) == typed(None)
+    kind, confidence = typed(0.9)
+    assert kind is LesionType.STROKE and confidence > 0.8
+    assert typed(1.0)[1] == typed(0.96)[1] < 1  # no vote rules a type out
+    assert typed(0.03)[0] is not LesionType.STROKE
 
 
 @pytest.mark.parametrize("shares", ["[[1, 2, 3]]", "nonsense", "[[0, 1, 1], [1, 1, 1], [1, 1, 1]]", "{}"])
