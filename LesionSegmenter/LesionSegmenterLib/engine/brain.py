@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
+from ..instances.components import bounding_box
 from .resample import resample
 
 _TISSUE = (-2.0, 3.5)  # normalised intensities of brain tissue and most lesions; scalp fat lies above
 _GRID_MM = 2.0
 _NECK_MM = 5.0  # bridges thinner than twice this, such as those between brain and scalp, are cut
-_BESIDE_MM = 8.0
+_BESIDE_MM = 8.0  # left over beside the brain: what its mask may be wrong by, and a little more
 
 
 def rough_brain_mask(image: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
@@ -49,12 +50,11 @@ def sides_around(mask: np.ndarray, spacing: Sequence[float], multiple: int) -> t
     is: there the mask may end with the cerebellum. What is cut off is a ``multiple`` of voxels a side, so
     that pooling by as many falls as it does on the whole image, mirrored or not.
     """
+    box = bounding_box(mask) or tuple(slice(0, n) for n in mask.shape)
     sides = []
-    for axis in (0, 1):
-        inside = np.flatnonzero(mask.any(axis=(1 - axis, 2)))
-        size, margin = mask.shape[axis], int(np.ceil(_BESIDE_MM / spacing[axis]))
-        free = (inside[0], size - 1 - inside[-1]) if len(inside) else (0, 0)
-        low, high = (max(0, n - margin) // multiple * multiple for n in free)
+    for side, size, step in zip(box[:2], mask.shape, spacing, strict=False):
+        margin = int(np.ceil(_BESIDE_MM / step))
+        low, high = (max(0, n - margin) // multiple * multiple for n in (side.start, size - side.stop))
         sides.append(slice(low, size - high))
     return sides[0], sides[1], slice(None)
 

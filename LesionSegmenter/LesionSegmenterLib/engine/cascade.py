@@ -32,8 +32,8 @@ def classify_lesions(
     the other side of the brain speak against a stroke (`CascadeClassifier.classify_scan`). Where the network
     has a stroke channel, its share of the lesion's probability (``stroke``, on the grid of ``instances``,
     0..1 a voxel) multiplies in as a second, independent opinion: above `_EVEN_SHARE` it speaks for a stroke,
-    below it against one. What all lesions of the scan say of its mix
-    of types comes last (`adjusted_to_scan`).
+    below it against one. What all lesions of the scan say of its mix of types comes last
+    (`adjusted_to_scan`).
     """
     ids, features = lesion_features(instances, affine, brain_mask)
     if len(ids) == 0:

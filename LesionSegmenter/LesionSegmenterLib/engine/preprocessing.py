@@ -15,6 +15,7 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from ..errors import InputError
+from ..instances.components import bounding_box
 from .brain import without_holes
 from .normalisation import (
     CLIP,
@@ -128,12 +129,13 @@ def working_grid(
 
     Slices of ISOTROPIC_BELOW_MM or more keep their thickness if ``keep_slices``; all else becomes 1 mm.
     """
+    inside = bounding_box(mask)
+    assert inside is not None, "a foreground holds something"
     box = []
     for axis in range(3):
-        inside = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
         margin = round(_MARGIN_MM / spacing[axis])
-        start = max(0, int(inside[0]) * factors[axis] - margin)
-        stop = min(shape[axis], (int(inside[-1]) + 1) * factors[axis] + margin)
+        start = max(0, inside[axis].start * factors[axis] - margin)
+        stop = min(shape[axis], inside[axis].stop * factors[axis] + margin)
         box.append((start, stop))
     thickest = max(spacing)
     # Axial is the default; slices clearly thicker than the pixels decide otherwise.
