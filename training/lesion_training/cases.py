@@ -20,6 +20,9 @@ from LesionSegmenterLib.labels import LesionType
 # apart is left to the classifier of whole lesions. Besides the classes there are two marks.
 BACKGROUND, DOUBTFUL, IGNORE = 0, 254, 255
 TARGET_OF_TYPE = {LesionType.WMH: 1, LesionType.MS: 1, LesionType.LESION: 1, LesionType.STROKE: 2}
+# What a painted person may have, and how often; and the contrast of strokes, in deviations.
+PROGRAMMES = {"ms": 0.35, "wmh": 0.3, "stroke": 0.2, "wmh and stroke": 0.15}
+STROKE_CONTRAST = (0.8, 4.0)
 UNMARKED_BRIGHT = 1.2  # an unmarked voxel this bright may be a lesion that a partial truth leaves out
 
 
@@ -74,6 +77,7 @@ class Preparation:
     keep_slices : whether thick slices stay as they are (2D networks) or become 1 mm too (3D ones).
     doubtful : the mark of what experts call normal though bright: DOUBTFUL, or IGNORE.
     least_contrast : of painted WMH and MS lesions, as a multiple of the cortex's above white matter.
+    programmes, stroke_contrast : what a painted person has how often, and how bright strokes are painted.
     """
 
     classes: Mapping[LesionType, int] = field(default_factory=lambda: dict(TARGET_OF_TYPE))
@@ -82,6 +86,8 @@ class Preparation:
     keep_slices: bool = True
     doubtful: int = DOUBTFUL
     least_contrast: float = 0.0
+    programmes: Mapping[str, float] = field(default_factory=lambda: dict(PROGRAMMES))
+    stroke_contrast: tuple[float, float] = STROKE_CONTRAST
 
 
 @dataclass(eq=False)

@@ -224,6 +224,8 @@ def _trainer(
         keep_slices=not recipe.volumetric,
         doubtful=DOUBTFUL if recipe.cases.normal_bright == "weighted" else IGNORE,
         least_contrast=recipe.cases.least_contrast,
+        programmes=recipe.cases.programmes,
+        stroke_contrast=recipe.cases.stroke_contrast,
     )
     banks = next((folder for folder in options.data if (folder / "lesion_banks").is_dir()), options.data[0])
     with scratch_folder(options.out / _STORE) as folder:

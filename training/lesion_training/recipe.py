@@ -17,6 +17,7 @@ from LesionSegmenterLib.labels import LesionType
 from LesionSegmenterLib.strict_json import parse
 
 from .augmentation import AugmentationSettings
+from .cases import PROGRAMMES, STROKE_CONTRAST
 from .patches import PatchSettings
 from .sampling import SamplingSettings
 from .splits import SplitSettings
@@ -59,6 +60,8 @@ class CaseSettings:
     """Shares of the draws: cases as they are, with painted lesions, synthetic heads and their number.
 
     least_contrast : of painted WMH and MS lesions, as a multiple of the cortex's above white matter.
+    programmes : how often a painted person has which lesions; the shares' sum does not matter.
+    stroke_contrast : least and largest of painted strokes, in deviations above the brain's median.
     normal_bright : whether what experts call normal though bright is background of ``weights.doubtful``, or
         is left out of the loss: one centre's normal ageing is another's WMH.
     """
@@ -68,6 +71,8 @@ class CaseSettings:
     synthetic: float = 0.0
     synthetic_heads: int = 0
     least_contrast: float = 0.0
+    programmes: dict[str, float] = field(default_factory=lambda: dict(PROGRAMMES))
+    stroke_contrast: tuple[float, float] = STROKE_CONTRAST
     normal_bright: Literal["weighted", "ignored"] = "weighted"
 
 
@@ -216,6 +221,9 @@ def parse_recipe(content: Any) -> Recipe:
         ),
         "optimisation.steps and optimisation.epochs are both given": optimisation.steps
         and optimisation.epochs,
+        f"cases.programmes names other than {', '.join(PROGRAMMES)}, or none": not (
+            recipe.cases.programmes.keys() <= PROGRAMMES.keys() and sum(recipe.cases.programmes.values())
+        ),
         "one of sampling and patches is needed": sources.count(None) != 1,
         f"optimisation.batch ({optimisation.batch}) does not divide by accumulate": optimisation.batch
         % optimisation.accumulate,
@@ -271,6 +279,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("size", "crop"), (8, 4096)),
     **dict.fromkeys(("largest", "thickest_mm", "factor"), (1, 100)),
     **dict.fromkeys(("rotation_degrees", "shear_degrees"), (0, 180)),
+    "programmes": (0, inf),
+    "stroke_contrast": (0.01, 100),
     **dict.fromkeys(("gain", "blur_mm", "lesion_gain", "scale", "sd", "sd_mm", "noise", "bias"), (0, inf)),
     "tone": (0, 1),
     "least_contrast": (0, 5),

@@ -12,11 +12,13 @@ from LesionSegmenterLib.bundle import Bundle
 from LesionSegmenterLib.errors import InputError
 
 Layers = Literal["all", "last"]
-_HEAD = "head."
+_FRESH = ("head.", "context.")
 
 
 def take_weights(network: nn.Module, bundle: Bundle) -> None:
     """Set the network's weights to the bundle's; a head of other classes keeps its fresh ones.
+
+    So does a context module that the bundle's network lacks: it begins as the identity.
 
     InputError where the bundle holds another network.
     """
@@ -24,7 +26,7 @@ def take_weights(network: nn.Module, bundle: Bundle) -> None:
     for name, value in own.items():
         if name in given and given[name].shape == value.shape:
             own[name] = given[name]
-        elif not name.startswith(_HEAD):
+        elif not name.startswith(_FRESH):
             raise InputError(
                 f"model {bundle.spec.name} is another network ({bundle.spec.architecture.name} "
                 f"{bundle.spec.architecture.arguments}): its weights do not fit",

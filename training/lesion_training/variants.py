@@ -25,7 +25,6 @@ _SHADING = (0.5, 1.5)  # mm over which WMH fade into white matter, as a Gaussian
 _OLD, _CAVITIES = 0.45, 0.7  # shares: of infarcts the old ones, of these the ones with a cavity
 _SEVERE_SHARE = 0.15  # share of the WMH beyond Fazekas 3's usual 35 ml
 _RIM = (2.0, 5.0)  # mm of gliosis around a cavity
-_PROGRAMMES = {"ms": 0.35, "wmh": 0.3, "stroke": 0.2, "wmh and stroke": 0.15}
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ class Painter:
         wanted: Preparation,
         rng: np.random.Generator,
     ):
-        self.placement, self.classes, self.rng = placement, wanted.classes, rng
+        self.placement, self.wanted, self.rng = placement, wanted, rng
         self.faintest = wanted.least_contrast * (placement.cortex - NORMAL)
         self.image, self.target = case.image.copy(), case.target.copy()
         self.instances = None if case.instances is None else case.instances.copy()
@@ -185,7 +184,7 @@ class Painter:
         labels = self.target[where]
         free = (labels == BACKGROUND) | (labels == DOUBTFUL) | (labels == IGNORE)
         filled = free & (painted > 0.5)
-        labels[filled] = self.classes.get(kind, IGNORE)
+        labels[filled] = self.wanted.classes.get(kind, IGNORE)
         if self.instances is not None:
             pieces = label_components(filled, 6)
             self.instances[where][filled] = self.instances.max(initial=0) + pieces[filled]
@@ -269,7 +268,7 @@ class Painter:
         bank = banks.chronic if old else banks.acute
         # Most old infarcts are a cavity of fluid in a bright rim of gliosis.
         rim = float(self.rng.uniform(*_RIM)) if old and self.rng.random() < _CAVITIES else None
-        contrast = float(np.exp(self.rng.uniform(np.log(0.8), np.log(4))))
+        contrast = float(np.exp(self.rng.uniform(*np.log(self.wanted.stroke_contrast))))
         wanted = 1 + int(self.rng.random() < 0.3)
         for _ in range(10):
             size = self.rng.uniform(0.7, 1.05)
@@ -283,7 +282,8 @@ class Painter:
 
     def paint_programme(self, banks: Banks) -> None:
         """Paint one person's lesions: multiple sclerosis, small vessel disease, stroke, or the latter two."""
-        programme = self.rng.choice(list(_PROGRAMMES), p=list(_PROGRAMMES.values()))
+        shares = np.array(list(self.wanted.programmes.values()), float)
+        programme = self.rng.choice(list(self.wanted.programmes), p=shares / shares.sum())
         if programme == "ms":
             self.paint_ms(banks.ms)
         if "wmh" in programme:
