@@ -246,6 +246,37 @@ def test_what_is_painted_has_the_class_of_its_type_and_ids_of_its_own(data, thic
     assert (unknown.target == IGNORE).any() or 2 not in seen
 
 
+@pytest.mark.parametrize(("programme", "classes"), [("ms", {3}), ("wmh", {1}), ("stroke", {2})])
+def test_a_recipe_says_what_a_painted_person_has(data, thick_case, programme, classes):
+    banks, placement = Banks.open(data), place(thick_case, load_anatomy())
+    case = replace(thick_case, target=np.zeros_like(thick_case.target))
+    wanted = Preparation(
+        {LesionType.WMH: 1, LesionType.STROKE: 2, LesionType.MS: 3}, programmes={programme: 0.2}
+    )
+    seen: set[int] = set()
+    for seed in range(4):
+        painted = painted_variant(case, placement, banks, wanted, np.random.default_rng(seed))
+        seen |= set(np.unique(painted.target[is_lesion(painted.target)]).tolist())
+    assert seen == classes
+
+
+def test_strokes_are_painted_as_bright_as_the_recipe_says(data, thick_case):
+    banks, placement = Banks.open(data), place(thick_case, load_anatomy())
+    flat = np.where(thick_case.image > -2, 0, thick_case.image)
+    case = replace(thick_case, image=flat, target=np.zeros_like(thick_case.target))
+    levels = []
+    for contrast in (1.0, 3.0):
+        wanted = Preparation(
+            {LesionType.STROKE: 2}, programmes={"stroke": 1.0}, stroke_contrast=(contrast, contrast)
+        )
+        painted = [
+            painted_variant(case, placement, banks, wanted, np.random.default_rng(seed)) for seed in range(4)
+        ]
+        bright = np.concatenate([p.image[(p.target == 2) & (p.image > 0)] for p in painted])
+        levels.append(np.median(bright))
+    assert levels == pytest.approx([1.0, 3.0], rel=0.3)
+
+
 def test_the_cavity_of_an_old_infarct_is_dark_within_a_bright_rim_and_belongs_to_it(thick_case):
     case = replace(thick_case, image=np.zeros_like(thick_case.image), target=np.zeros_like(thick_case.target))
     wanted = Preparation({LesionType.STROKE: 2})

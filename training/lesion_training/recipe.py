@@ -222,7 +222,7 @@ def parse_recipe(content: Any) -> Recipe:
         "optimisation.steps and optimisation.epochs are both given": optimisation.steps
         and optimisation.epochs,
         f"cases.programmes names other than {', '.join(PROGRAMMES)}, or none": not (
-            recipe.cases.programmes.keys() <= PROGRAMMES.keys() and sum(recipe.cases.programmes.values())
+            recipe.cases.programmes.keys() <= PROGRAMMES.keys() and any(recipe.cases.programmes.values())
         ),
         "one of sampling and patches is needed": sources.count(None) != 1,
         f"optimisation.batch ({optimisation.batch}) does not divide by accumulate": optimisation.batch

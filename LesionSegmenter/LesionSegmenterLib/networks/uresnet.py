@@ -26,7 +26,7 @@ class ResidualElement(nn.Module):
 
 
 class ContextModule(nn.Module):
-    """What lies far around each voxel, added to it: convolutions of growing dilation, each summed with its input.
+    """What lies far around each voxel, added to it: dilated convolutions, each summed with its input.
 
     After the context module of Yu and Koltun 2016 (ICLR, arXiv 1511.07122). It begins as the identity, so
     that a trained network takes it in without changing its answer.
