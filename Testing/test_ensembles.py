@@ -16,6 +16,7 @@ from lesion_training.recipe import load_recipe
 from lesion_training.specification import completed
 from LesionSegmenterLib import bundle as bundles
 from LesionSegmenterLib.confidence import LesionConfidence
+from LesionSegmenterLib.engine import prediction
 from LesionSegmenterLib.engine.device import Device
 from LesionSegmenterLib.engine.model import load_model
 from LesionSegmenterLib.engine.prediction import predict
@@ -137,6 +138,26 @@ def test_a_network_of_volumes_counts_as_one_member_more_and_reads_voxels_of_a_mi
         assert np.abs(slices - whole).max() > 0.05, "they agree: nothing was tested"
         found = predicted(made, thick, slice_mm=4.0, **options)
         np.testing.assert_allclose(found, (2 * slices + whole) / 3, atol=5e-3)
+
+
+@pytest.mark.parametrize(("slice_mm", "multiple"), [(4.0, 8), (1.0, 4)])
+def test_what_is_cut_off_beside_the_brain_suits_the_pooling_of_slices_and_volume(
+    two, tmp_path, monkeypatch, slice_mm, multiple
+):
+    deep = write_model(tmp_path / "deep", {**IN_VOLUMES, "widths": [4, 6, 6, 8]}, 4, **OF_VOLUMES)
+    made = make_ensemble(two, tmp_path / "made", name="made", version="1.0.0", volume=deep)
+    asked: list[int] = []
+    cut = prediction.sides_around
+    monkeypatch.setattr(
+        prediction,
+        "sides_around",
+        lambda mask, mm, multiple: asked.append(multiple) or cut(mask, mm, multiple),
+    )
+    image = np.random.default_rng(3).normal(0, 1.5, (48, 56, 8)).astype(np.float32)
+    brain = np.zeros(image.shape, bool)
+    brain[20:30, 20:30] = True
+    predicted(made, image, slice_mm=slice_mm, brain=brain)
+    assert asked == [multiple]
 
 
 @pytest.mark.parametrize(

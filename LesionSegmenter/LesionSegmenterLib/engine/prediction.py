@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -58,7 +59,8 @@ def predict(
     runner = BatchRunner(model.network, model.device, _instances if model.gives_instances else _probabilities)
     # Isotropic scans are read in three planes already.
     volume = None if grid.isotropic else model.in_volumes
-    near = np.s_[:, :, :] if brain is None else sides_around(brain, grid.spacing, model.divisor)
+    multiple = model.divisor if volume is None else math.lcm(model.divisor, volume.divisor)
+    near = np.s_[:, :, :] if brain is None else sides_around(brain, grid.spacing, multiple)
     stack = np.stack([image[near] for image in images])
     flip = flip or model.preprocessing.flip
     passes = 2 if flip else 1
