@@ -39,19 +39,6 @@ def test_a_fused_network_gives_the_same_logits_at_borders_too(sides: tuple[int, 
     torch.testing.assert_close(fuse(network)(image), before, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("sides", [(16, 24), (8, 16, 12)])
-def test_the_norms_of_a_context_module_vanish_and_its_answer_stays(sides: tuple[int, ...]):
-    torch.manual_seed(0)
-    network = UResNet(3, 2, (4, 6, 8), dimensions=len(sides), context_dilations=(1, 2)).eval()
-    set_norms(network)
-    nn.init.normal_(network.context.leave.weight)
-    image = torch.randn(2, 3, *sides)
-    before = network(image)
-    fuse(network)
-    assert not any(isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d) for module in network.modules())
-    torch.testing.assert_close(network(image), before, rtol=1e-4, atol=1e-4)
-
-
 def test_fusing_leaves_one_convolution_an_element_and_no_norm(network: UResNet):
     elements = len(network.down) + len(network.after_skip) + 1
     fuse(network)

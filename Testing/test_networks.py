@@ -51,12 +51,6 @@ def sides(name: str, *, times: int = 1) -> tuple[int, ...]:
         ("uresnet", {}, 984_963),
         # A kernel of three a side has three times as many weights with an axis more, a deconvolution's two.
         ("uresnet", {"dimensions": 3}, 984_963 + 2 * 9 * (32 + CHANNEL_PAIRS) + 4 * DECONVOLVED),
-        # 256 to 64, four kernels of three a side, 64 to 256, with biases, and norms of a scale and a shift.
-        (
-            "uresnet",
-            {"context_dilations": [1, 2, 4, 8]},
-            984_963 + 257 * 64 + 4 * (9 * 64 + 1) * 64 + 65 * 256 + 2 * 5 * 64,
-        ),
         ("viteri", {}, 7_849_921),
         ("viteri", {"activation": "elu"}, 7_849_921),
         ("deepwml", {}, 31_030_593),
@@ -119,31 +113,6 @@ def test_an_output_depends_on_its_whole_neighbourhood_and_on_each_input(name):
     for axis, place in enumerate(centre):
         near = seen.select(axis + 1, place - 6).any() and seen.select(axis + 1, place + 6).any()
         assert near, "three levels reach further than two 3x3 convolutions"
-
-
-@pytest.mark.parametrize("sides", [(64, 96), (32, 32, 64)])
-def test_a_context_module_begins_as_the_identity_and_then_sees_to_its_dilations_sum(sides):
-    dilations, dimensions = [1, 2], len(sides)
-    plain = small("uresnet", dimensions=dimensions).eval()
-    wider = small("uresnet", dimensions=dimensions, context_dilations=dilations).eval()
-    wider.load_state_dict(plain.state_dict(), strict=False)
-    image = torch.randn(1, 2, *sides, requires_grad=True)
-    torch.testing.assert_close(wider(image), plain(image))
-
-    def reach(network: nn.Module) -> int:
-        image.grad = None
-        middle = sides[-1] // 2
-        network(image)[..., middle].sum().backward()
-        assert image.grad is not None
-        seen = torch.nonzero(image.grad.abs().sum(dim=tuple(range(image.ndim - 1))) > 0)
-        return middle - int(seen[0])
-
-    before = reach(plain)
-    assert reach(wider) == before
-    nn.init.normal_(wider.context.leave.weight)  # type: ignore[union-attr, arg-type]
-    # Every voxel of the deepest of three levels is four of the image.
-    assert before < reach(wider) <= before + 4 * sum(dilations)
-    assert reach(wider) > before + 4 * sum(dilations) - 4
 
 
 @pytest.mark.parametrize("name", [name for name in SMALL if name != "conflunet"])

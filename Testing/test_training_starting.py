@@ -58,14 +58,6 @@ def test_a_head_of_other_classes_starts_afresh_and_the_rest_does_not(bundle):
     assert network.down[0].projection.weight[0] == 1  # type: ignore[union-attr, index]
 
 
-def test_a_network_with_a_context_module_begins_where_the_bundle_without_one_stands(bundle):
-    plain, wider = build("uresnet", ARGUMENTS), build("uresnet", {**ARGUMENTS, "context_dilations": [1, 2]})
-    take_weights(plain, bundle)
-    take_weights(wider, bundle)
-    image = torch.randn(1, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 4
-    assert torch.equal(wider.eval()(image), plain.eval()(image))
-
-
 @pytest.mark.parametrize(
     ("name", "changes"),
     [("uresnet", {"widths": [4, 12]}), ("uresnet", {"widths": [4, 8, 16]}), ("deepwml", {})],

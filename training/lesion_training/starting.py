@@ -12,13 +12,11 @@ from LesionSegmenterLib.bundle import Bundle
 from LesionSegmenterLib.errors import InputError
 
 Layers = Literal["all", "last"]
-_FRESH = ("head.", "context.")
+_HEAD = "head."
 
 
 def take_weights(network: nn.Module, bundle: Bundle) -> None:
     """Set the network's weights to the bundle's; a head of other classes keeps its fresh ones.
-
-    So does a context module that the bundle's network lacks: it begins as the identity.
 
     InputError where the bundle holds another network.
     """
@@ -26,7 +24,7 @@ def take_weights(network: nn.Module, bundle: Bundle) -> None:
     for name, value in own.items():
         if name in given and given[name].shape == value.shape:
             own[name] = given[name]
-        elif not name.startswith(_FRESH):
+        elif not name.startswith(_HEAD):
             raise InputError(
                 f"model {bundle.spec.name} is another network ({bundle.spec.architecture.name} "
                 f"{bundle.spec.architecture.arguments}): its weights do not fit",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 
@@ -25,41 +24,6 @@ class ResidualElement(nn.Module):
         return functional.relu(self.norm(self.conv(x) + self.projection(x)))
 
 
-class ContextModule(nn.Module):
-    """What lies far around each voxel, added to it: dilated convolutions, each summed with its input.
-
-    After the context module of Yu and Koltun 2016 (ICLR, arXiv 1511.07122). It begins as the identity, so
-    that a trained network takes it in without changing its answer.
-
-    Parameters
-    ----------
-    channels : of input and output; a quarter as many are used within.
-    dilations : of each convolution of three voxels a side; together they see the sum of them to each side.
-    dimensions : 2 for slices or 3 for volumes.
-    """
-
-    def __init__(self, channels: int, dilations: Sequence[int], dimensions: int = 2):
-        super().__init__()
-        convolution, norm = (nn.Conv3d, nn.BatchNorm3d) if dimensions == 3 else (nn.Conv2d, nn.BatchNorm2d)
-        within = max(1, channels // 4)
-
-        def layer(size: int, dilation: int, before: int) -> nn.Sequential:
-            taps = convolution(before, within, size, padding=dilation * (size // 2), dilation=dilation)
-            return nn.Sequential(taps, norm(within), nn.ReLU())
-
-        self.enter = layer(1, 1, channels)
-        self.dilated = nn.ModuleList(layer(3, dilation, within) for dilation in dilations)
-        self.leave = convolution(within, channels, 1)
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        context = self.enter(x)
-        for layer in self.dilated:
-            context = context + layer(context)
-        return x + self.leave(context)
-
-
 class UResNet(nn.Module):
     """Two residual elements a level on the way down, one on the way up, skips summed.
 
@@ -72,8 +36,6 @@ class UResNet(nn.Module):
     out_channels : classes, the background included.
     widths : channels of each level; the input's sides must divide by 2**(len(widths) - 1).
     dimensions : 2 for slices, as in the paper, or 3 for volumes: the same plan, one axis more.
-    context_dilations : of a `ContextModule` at the deepest level, which the paper does not have. With four
-        levels a voxel sees 30 voxels to each side; a large, faint infarct takes more to be told from cortex.
     """
 
     def __init__(
@@ -82,7 +44,6 @@ class UResNet(nn.Module):
         out_channels: int = 3,
         widths: tuple[int, ...] = (32, 64, 128, 256),
         dimensions: int = 2,
-        context_dilations: Sequence[int] = (),
     ):
         if dimensions not in (2, 3):
             raise ValueError(f"dimensions is {dimensions}: expected 2 or 3")
@@ -98,8 +59,6 @@ class UResNet(nn.Module):
         # The paper's plan: one element a level before each pooling, the bottom's, and a second one
         # after each deconvolution, on both sides of the summed skip at the first level up.
         self.down = nn.ModuleList(element(i, o) for i, o in pairwise((in_channels, *widths)))
-        if context_dilations:
-            self.context = ContextModule(widths[-1], context_dilations, dimensions)
         self.up = nn.ModuleList(
             up(deep, shallow, 2, stride=2) for shallow, deep in reversed(list(pairwise(widths)))
         )
@@ -114,8 +73,6 @@ class UResNet(nn.Module):
             x = element(self.pool(x) if level else x)
             skips.append(x)
         skips.pop()
-        if hasattr(self, "context"):
-            x = self.context(x)
         for level, (up, element) in enumerate(zip(self.up, self.after_skip, strict=True)):
             x = up(x)
             if level == 0:
