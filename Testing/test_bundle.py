@@ -123,6 +123,7 @@ def test_a_newer_schema_says_to_update(folder):
         ({"output": {"kind": "types", "label_map": {"1": 1}, "threshold": 1.5}}, "not between 0 and 1"),
         ({"output": {"kind": "types", "label_map": {"1": 1}, "least_confidence": 1}}, "from 0 to under 1"),
         ({"output": {"kind": "types", "label_map": {"1": 1}, "least_confidence": 0.1}}, "needs output.conf"),
+        ({"output": {"kind": "types", "label_map": {"1": 1}, "peak_share": 1.1}}, "not from 0 to 1"),
         ({"schema_version": 0}, "no schema version 0"),
         ({"training_data": [{"name": "x", "licence": "y"}]}, "'training_data[0].citation' is missing"),
         ({"classifier": "other.safetensors"}, "files lacks other.safetensors"),

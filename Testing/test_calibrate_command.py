@@ -166,6 +166,20 @@ def test_every_case_of_an_unseen_folder_is_taken(data, bright, tmp_path, capsys)
     assert "confidence = logistic(" in capsys.readouterr().out
 
 
+def test_a_share_of_the_peak_is_swept_with_noted_and_taken_by_the_bundle(data, bright, tmp_path):
+    out = {share: tmp_path / f"{share}.json" for share in ("0", "0.99")}
+    for share, path in out.items():
+        command = ["calibrate", str(bright), "--data", str(data), "--peak-share", share]
+        assert main([*command, "--out", str(path)]) == 0
+    plain, strict = (read_calibration(path) for path in out.values())
+    assert (plain.peak_share, strict.peak_share) == (0, 0.99)
+    made = load_bundle(bright)
+    spec = calibrated(made.spec, strict, made.weights.read_bytes())
+    assert spec.output.peak_share == 0.99
+    lowest = [next(row["dice"] for row in c.by_cut if row["threshold"] == 0.1) for c in (plain, strict)]
+    assert lowest[0] != lowest[1]
+
+
 def merits(**by_cut: float) -> dict[Cut, dict[str, float]]:
     """Scores by cuts such as t30 or t30c2 of the merits given, and 0 by the others."""
     scores = {}
@@ -220,6 +234,7 @@ def calibration_of(bundle: Path) -> Calibration:
         "weights_sha256": spec.files[WEIGHTS],
         "threshold": 0.35,
         "least_confidence": 0.2,
+        "peak_share": 0.5,
     }
     more = {"confidence": fitted, "scores": scores, "by_cut": [], "by_dataset": {}, "ratings": {}}
     path = bundle.parent / "calibration.json"
@@ -241,6 +256,7 @@ def test_a_bundle_gets_threshold_confidence_and_a_card_that_says_on_what_they_we
     card = model_card(spec, load_recipe("uresnet"), noted, {"step": 1, "seconds": 60, "loss": 0.5}, 100)
     assert "on 9 lesions found in these cases, 7 of them real: set (ada)" in " ".join(card.split())
     assert "confidence 0.031" in card and "0.35, the least confidence, 0.2, and" in card
+    assert "what has less than 0.5 of its highest probability is left out" in " ".join(card.split())
 
 
 def test_a_calibration_of_other_weights_is_refused(bright, tmp_path):

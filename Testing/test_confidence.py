@@ -19,7 +19,8 @@ from LesionSegmenterLib.bundle import load_bundle, write_bundle
 from LesionSegmenterLib.confidence import LesionConfidence
 from LesionSegmenterLib.errors import BundleError, InputError
 from LesionSegmenterLib.export import read_case
-from LesionSegmenterLib.image import read_labels
+from LesionSegmenterLib.image import read_labels, read_volume
+from LesionSegmenterLib.instances import outline_lesions
 from LesionSegmenterLib.labels import LesionType
 from LesionSegmenterLib.lesions import Change, LesionMap
 from LesionSegmenterLib.lesions_tsv import read_lesions_tsv, write_lesions_tsv
@@ -131,6 +132,20 @@ def test_a_bundles_least_confidence_holds_unless_another_is_stated(calibrated, t
     assert len(run(strict, tmp_path / "none", least_confidence=0.0).records) == 4
     other = run(strict, tmp_path / "other", threshold=0.4)
     assert len(other.records) == 4 and other.sidecar["settings"]["least_confidence"] == 0
+
+
+def test_a_bundles_peak_share_takes_the_unsure_rim_off_every_lesion(calibrated, tmp_path):
+    plain = load_bundle(calibrated)
+    output = replace(plain.spec.output, threshold=0.1, peak_share=0.9)
+    files: dict[str, Path | bytes] = {name: calibrated / name for name in plain.spec.files}
+    sure = write_bundle(tmp_path / "sure", replace(plain.spec, output=output), files).folder
+    result, wide = run(sure, tmp_path / "own"), run(calibrated, tmp_path / "wide", threshold=0.1)
+    ids, probability = (read_volume(result.files[name]).array for name in ("instances", "probability"))
+    everything = read_labels(wide.files["instances"]).array
+    assert 0 < (ids > 0).sum() < (everything > 0).sum()
+    np.testing.assert_array_equal(ids > 0, outline_lesions(probability, 0.1, 0.9))
+    assert result.sidecar["settings"]["peak_share"] == 0.9
+    assert all(record.confidence is not None for record in result.records), "it was fitted with that share"
 
 
 def test_a_least_confidence_where_none_is_stated_is_refused(calibrated, tmp_path):

@@ -22,6 +22,7 @@ from LesionSegmenterLib.instances import (
     drop_small,
     hessian,
     label_components,
+    outline_lesions,
     renumber,
     split,
     split_disconnected,
@@ -34,6 +35,40 @@ small_masks = hnp.arrays(bool, hnp.array_shapes(min_dims=3, max_dims=3, max_side
 small_maps = hnp.arrays(
     np.int32, hnp.array_shapes(min_dims=3, max_dims=3, max_side=5), elements=st.integers(0, 4)
 )
+
+
+# Outlines
+
+
+def test_a_share_of_a_half_outlines_a_peak_at_its_full_width_at_half_maximum():
+    distance = np.linalg.norm(np.indices((41, 41, 41)) - 20, axis=0)
+    for peak in (0.95, 0.5):
+        found = outline_lesions(peak * np.exp(-(distance**2) / (2 * 6.0**2)), 0.1, 0.5)
+        # 2 sqrt(2 ln 2) sigma, whatever the peak; the threshold alone gives more, and more to the higher one.
+        assert (found == (distance <= np.sqrt(2 * np.log(2)) * 6.0)).all()
+
+
+def test_each_lesion_is_measured_by_its_own_peak_and_the_threshold_stays_the_least():
+    probability = np.zeros((12, 3, 3))
+    probability[1:4, 1, 1] = (0.35, 0.9, 0.5)
+    probability[6:9, 1, 1] = (0.35, 0.4, 0.29)
+    assert np.flatnonzero(outline_lesions(probability, 0.3)[:, 1, 1]).tolist() == [1, 2, 3, 6, 7]
+    assert np.flatnonzero(outline_lesions(probability, 0.3, 0.5)[:, 1, 1]).tolist() == [2, 3, 6, 7]
+    corner = np.zeros((3, 3, 3))
+    corner[0, 0, 0], corner[1, 1, 1] = 0.9, 0.4
+    assert not outline_lesions(corner, 0.3, 0.5)[1, 1, 1], "they share a corner, and so one peak"
+
+
+@settings(deadline=None)
+@given(hnp.arrays(float, hnp.array_shapes(min_dims=3, max_dims=3, max_side=5), elements=st.floats(0, 1)))
+def test_an_outline_keeps_the_highest_voxel_of_every_component(probability):
+    before, after = probability >= 0.3, outline_lesions(probability, 0.3, 0.6)
+    assert not (after & ~before).any()
+    labels = label_components(before, 26)
+    for number in range(1, labels.max() + 1):
+        own = labels == number
+        assert (after & own).any() and probability[after & own].max() == probability[own].max()
+        assert not (after & own & (probability < 0.6 * probability[own].max())).any()
 
 
 # Components and ids

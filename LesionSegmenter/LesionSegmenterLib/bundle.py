@@ -59,7 +59,8 @@ class Output:
 
     kind ``instances`` says that after the classes come a lesion-centre heat and the offsets along the array's
     three axes, as the network `conflunet` gives them. `confidence` holds for lesions at the threshold; it is
-    None in a bundle that was not calibrated. Lesions under `least_confidence` are left out.
+    None in a bundle that was not calibrated. Lesions under `least_confidence` are left out; of the others,
+    voxels with less than `peak_share` of a lesion's highest probability are (`outline_lesions`).
     """
 
     kind: Literal["binary", "types", "instances"]
@@ -67,6 +68,7 @@ class Output:
     threshold: float = 0.5
     confidence: LesionConfidence | None = None
     least_confidence: float = 0.0
+    peak_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -188,6 +190,8 @@ def _check_spec(spec: BundleSpec, path: Path) -> None:
         problem = f"output.threshold is {spec.output.threshold}, not between 0 and 1"
     elif not 0 <= spec.output.least_confidence < 1:
         problem = f"output.least_confidence is {spec.output.least_confidence}, not from 0 to under 1"
+    elif not 0 <= spec.output.peak_share <= 1:
+        problem = f"output.peak_share is {spec.output.peak_share}, not from 0 to 1"
     elif spec.output.least_confidence and not spec.output.confidence:
         problem = "output.least_confidence needs output.confidence"
     elif spec.output.confidence and not all(map(math.isfinite, astuple(spec.output.confidence))):

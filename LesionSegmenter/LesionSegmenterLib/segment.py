@@ -22,7 +22,7 @@ from .engine.scan import Prediction, Scan, predict_scan, read_scan
 from .errors import InputError
 from .export import CaseData, case_paths, subject_id, write_case
 from .image import NiftiWriter
-from .instances import METHODS, SmallLesionRule, label_components, split
+from .instances import METHODS, SmallLesionRule, label_components, outline_lesions, split
 from .lesions import LesionRecord
 from .measure import measure_lesions, scan_type, type_map
 from .progress import Reporter, StageReporter
@@ -151,7 +151,8 @@ def find_lesions(
     as it is. A confidence is stated of lesions found as those were that it was fitted on, and of no others;
     those under the least confidence are left out. Of a mask that is split another way, its components are.
     """
-    fitted, mask = bundle.spec.output.confidence, prediction.lesion >= settings["threshold"]
+    fitted = bundle.spec.output.confidence
+    mask = outline_lesions(prediction.lesion, settings["threshold"], settings["peak_share"])
     calibrated = _as_calibrated(settings, bundle)
     if fitted and settings["least_confidence"] and not calibrated:
         voxel_mm3 = abs(float(np.linalg.det(scan.affine[:3, :3])))
@@ -200,6 +201,7 @@ def run_settings(options: SegmentOptions, bundle: Bundle, splitter: Bundle | Non
         "split": _split_method(options.split, bundle, splitter),
         "splitter": f"{splitter.spec.name} {splitter.spec.version}" if splitter else None,
         "threshold": output.threshold if options.threshold is None else options.threshold,
+        "peak_share": output.peak_share,
         "least_confidence": output.least_confidence if stated is None else stated,
         "small_lesions": options.small_lesions,
         "flip": options.flip or bool(bundle.spec.preprocessing.get("flip")),

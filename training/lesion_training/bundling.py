@@ -113,7 +113,7 @@ def plain_threshold(spec: BundleSpec) -> float:
 
 
 def calibrated(spec: BundleSpec, calibration: Calibration, weights: bytes) -> BundleSpec:
-    """The specification with a calibration's threshold, least confidence, confidence and scores.
+    """The specification with a calibration's threshold, least confidence, peak share, confidence and scores.
 
     Raises InputError where it was fitted on other weights than these, the content of the weights' file.
     """
@@ -126,6 +126,7 @@ def calibrated(spec: BundleSpec, calibration: Calibration, weights: bytes) -> Bu
         spec.output,
         threshold=calibration.threshold,
         least_confidence=calibration.least_confidence,
+        peak_share=calibration.peak_share,
         confidence=calibration.confidence,
     )
     return replace(spec, output=output, scores={**spec.scores, "calibration": calibration.scores})

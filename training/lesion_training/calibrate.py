@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -13,6 +14,9 @@ from LesionSegmenterLib.atomic import check_not_input, write_json
 from LesionSegmenterLib.command_line import share
 
 from .case_arguments import add_case_arguments, chosen_entries
+
+if TYPE_CHECKING:
+    from LesionSegmenterLib.engine.model import Model
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -28,6 +32,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--least-recall", type=share, default=0.0, metavar="R",
         help="share of the true lesions, data sets averaged, that the threshold must leave found",
     )  # fmt: skip
+    calibrate.add_argument(
+        "--peak-share", type=share, metavar="S",
+        help="share of a lesion's highest probability that its voxels must have (default: the bundle's)",
+    )  # fmt: skip
     calibrate.add_argument("--out", type=Path, metavar="FILE", help="what lesion-train bundle takes, JSON")
     calibrate.set_defaults(run=run)
 
@@ -42,6 +50,8 @@ def run(options: argparse.Namespace) -> None:
     if options.out:
         check_not_input(options.out, *(path for e in entries for path in (e.image, e.mask) if path))
     model = load(SegmentOptions(model=options.bundle))
+    if options.peak_share is not None:
+        model = _with_peak_share(model, options.peak_share)
     spec = model.bundle.spec
     with tqdm(entries, desc=f"calibrating {spec.name} {spec.version}", file=sys.stderr) as bar:
         sweeps = [sweep_case(entry, model) for entry in bar]
@@ -52,3 +62,10 @@ def run(options: argparse.Namespace) -> None:
         print(f"Calibration written to {options.out}")
     if options.report:
         print(f"Report written to {write_report(found, options.report)}")
+
+
+def _with_peak_share(model: Model, peak_share: float) -> Model:
+    """The model as if its bundle said another share of a lesion's highest probability."""
+    spec = model.bundle.spec
+    spec = replace(spec, output=replace(spec.output, peak_share=peak_share))
+    return replace(model, bundle=replace(model.bundle, spec=spec))

@@ -85,7 +85,7 @@ class Calibration:
     """What ``lesion-train calibrate`` found out of a model; `bundling.read_calibration` reads its JSON.
 
     model, weights_sha256 : name with version, and checksum of the weights' file.
-    threshold, least_confidence, confidence : what a bundle takes; scores, what its card repeats.
+    threshold, least_confidence, peak_share, confidence : what a bundle takes; scores, what its card repeats.
     by_cut : scores by each threshold and least confidence, data sets averaged.
     by_dataset : the confidences of each data set; of several patients, by a fit without the lesion's own.
     ratings : by name of what is stated.
@@ -95,6 +95,7 @@ class Calibration:
     weights_sha256: str
     threshold: float
     least_confidence: float
+    peak_share: float
     confidence: LesionConfidence
     scores: dict[str, Any]
     by_cut: list[dict[str, float]]

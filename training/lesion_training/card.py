@@ -212,11 +212,16 @@ def _calibration(spec: BundleSpec) -> str:
     ]
     output = spec.output
     least = f", the least confidence, {output.least_confidence}," if output.least_confidence else ""
+    rim = (
+        f" Of each lesion, what has less than {output.peak_share:g} of its highest probability is left out."
+        if output.peak_share
+        else ""
+    )
     return (
         f"The threshold, {output.threshold}{least} and the confidence of a lesion were fitted by "
         f"`lesion-train calibrate` on {scores['lesions']} lesions found in these cases, {scores['real']} of "
         f"them real: {cases}. Expected calibration error, every data set weighing the same: "
-        f"{', '.join(errors)}."
+        f"{', '.join(errors)}.{rim}"
     )
 
 

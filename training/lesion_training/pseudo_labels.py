@@ -10,7 +10,7 @@ from LesionSegmenterLib.engine.model import Model
 from LesionSegmenterLib.engine.normalisation import NORMALISATION
 from LesionSegmenterLib.engine.prediction import predict
 from LesionSegmenterLib.errors import InputError
-from LesionSegmenterLib.instances import label_components
+from LesionSegmenterLib.instances import label_components, outline_lesions
 from LesionSegmenterLib.labels import LesionType
 
 from .cases import BACKGROUND, DOUBTFUL, IGNORE, PreparedCase
@@ -42,7 +42,7 @@ def add_pseudo_labels(case: PreparedCase, classes: Mapping[LesionType, int], mod
     if not (case.marked and known):
         return 0
     channels = _predicted(case, model)
-    lesion = channels.sum(axis=0) >= spec.output.threshold
+    lesion = outline_lesions(channels.sum(axis=0), spec.output.threshold, spec.output.peak_share)
     free = (case.target == BACKGROUND) | (case.target == IGNORE)
     best, count = 1 + channels.argmax(axis=0), 0
     for kind, channel in known.items():
@@ -57,10 +57,10 @@ def add_pseudo_labels(case: PreparedCase, classes: Mapping[LesionType, int], mod
 def _complete(case: PreparedCase, target: int, model: Model) -> int:
     lesion = _predicted(case, model).sum(axis=0)
     free = (case.target == BACKGROUND) | (case.target == DOUBTFUL) | (case.target == IGNORE)
-    threshold = model.bundle.spec.output.threshold
+    output = model.bundle.spec.output
     case.target[free] = BACKGROUND
     case.target[free & (lesion >= UNSURE)] = IGNORE
-    found = free & (lesion >= threshold)
+    found = free & outline_lesions(lesion, output.threshold, output.peak_share)
     case.target[found] = target
     _number(case, found)
     case.complete, case.weight = True, case.weight or 1.0

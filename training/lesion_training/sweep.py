@@ -217,7 +217,8 @@ def calibration_of(sweeps: Sequence[CaseSweep], bundle: Bundle, least_recall: fl
     stated = confidences(lesions, fitted) if left_out is None else left_out
     by_dataset = _by_dataset([lesion.dataset for lesion in lesions], lesions, stated)
     rows = [{**cut._asdict(), **means} for cut, means in by_cut.items()]
-    return Calibration(model, weights, *cut, fitted, scores, rows, by_dataset, ratings)
+    peak_share = bundle.spec.output.peak_share
+    return Calibration(model, weights, *cut, peak_share, fitted, scores, rows, by_dataset, ratings)
 
 
 def _by_dataset(datasets: Sequence[str], lesions: Sequence[FoundLesion], stated: Floats) -> dict[str, Bin]:
