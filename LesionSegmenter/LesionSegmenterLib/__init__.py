@@ -1,3 +1,3 @@
 """LesionSegmenter: brain-lesion segmentation that clinicians can correct."""
 
-__version__ = "0.10.0"
+__version__ = "0.11.0"
