@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from .components import bounding_box, label_components
 
@@ -30,11 +31,10 @@ def outline_lesions(
     (i, j, k) bool array. Every component of the thresholded probability keeps its highest voxel.
     """
     mask = probability >= threshold
-    box = bounding_box(mask)
-    if not peak_share or box is None:
+    box = bounding_box(mask) if peak_share else None
+    if box is None:
         return mask
     near, labels = probability[box], label_components(mask[box], 26)
-    peaks = np.zeros(int(labels.max()) + 1, probability.dtype)
-    np.maximum.at(peaks, labels.ravel(), near.ravel())
+    peaks = ndimage.maximum(near, labels, np.arange(labels.max() + 1))
     mask[box] &= near >= peak_share * peaks[labels]
     return mask
